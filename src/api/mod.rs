@@ -1,0 +1,1 @@
+//! HTTP: wire types, routes, authentication and a typed client.

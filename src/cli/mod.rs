@@ -1,0 +1,1 @@
+//! The command line: composition root, one file a command group; only `render` prints.

@@ -1,0 +1,1 @@
+//! The hub's view of an edge cluster: allow-listed credentials, connections, Jobs, observation.

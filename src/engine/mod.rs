@@ -1,0 +1,1 @@
+//! The loops that carry rollouts out, around pure decisions.

@@ -1,0 +1,3 @@
+//! The upgrade container.
+
+fn main() {}

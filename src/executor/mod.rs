@@ -1,0 +1,1 @@
+//! What runs inside the Job: reads its UpgradeTask, performs the steps, writes the status.

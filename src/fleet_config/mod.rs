@@ -1,0 +1,1 @@
+//! Fleet files (YAML) to a checked `Fleet`, with every problem reported at once.

@@ -1,0 +1,3 @@
+//! Fleetlift: parse arguments, start telemetry, run the command, exit code.
+
+fn main() {}

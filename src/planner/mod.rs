@@ -1,0 +1,1 @@
+//! Fleet × inventory × request → Plan + Report; pure.

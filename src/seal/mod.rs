@@ -1,0 +1,1 @@
+//! Sealed envelopes for credentials: format, keys, rotation.

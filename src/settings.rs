@@ -1,0 +1,1 @@
+//! The daemon's settings: flags over environment over file over defaults.
