@@ -33,3 +33,5 @@ pub mod sim;
 #[cfg(feature = "hub")]
 pub mod store;
 pub mod system;
+#[cfg(feature = "hub")]
+pub mod telemetry;

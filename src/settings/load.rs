@@ -1,0 +1,195 @@
+//! Puts the sources together: flags over environment over file over defaults.
+
+use std::path::{Path, PathBuf};
+
+use config::builder::DefaultState;
+use config::{Config, ConfigBuilder, File, FileFormat};
+
+use super::Settings;
+
+/// Where settings come from. Everything is passed in: the composition root alone reads flags and environment.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// `--config FILE`; it must exist.
+    pub file: Option<PathBuf>,
+    /// The data folder, whose `fleetlift.toml` is read when no file was named.
+    pub data_dir: PathBuf,
+    /// The process environment.
+    pub environment: Vec<(String, String)>,
+    /// Flags, as `(key, value)`: `("api.listen", "127.0.0.1:0")`.
+    pub flags: Vec<(&'static str, String)>,
+}
+
+/// Why the settings can't be used. Trying again can't help; the text says what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file is missing, unreadable, no TOML, or has a wrong key or value.
+    #[error("settings file {}: {reason}", file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// Which key, and what was expected.
+        reason: String,
+    },
+    /// A variable has a wrong name or value.
+    #[error("environment variable {variable}: {reason}")]
+    Variable {
+        /// The variable's name.
+        variable: String,
+        /// What was expected.
+        reason: String,
+    },
+    /// A flag has a wrong value.
+    #[error("flag for {key}: {reason}")]
+    Flag {
+        /// The setting's key.
+        key: &'static str,
+        /// What was expected.
+        reason: String,
+    },
+}
+
+/// Used when neither a file is named nor the data folder has one.
+const SYSTEM_FILE: &str = "/etc/fleetlift/fleetlift.toml";
+
+/// A settings file is small; anything larger is a mistake.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// The keys that hold lists: in the environment they are separated by commas.
+const LISTS: [&str; 4] = ["edge.allow_networks", "edge.only_networks", "edge.deny_networks", "edge.images"];
+
+/// The effective settings. Each source is tried by itself on top of those below, so that an error names its source.
+pub fn load(sources: &Sources) -> Result<Settings, SettingsError> {
+    let mut builder = Config::builder();
+    if let Some(file) = settings_file(sources) {
+        let in_file = |reason: String| SettingsError::File { file: file.clone(), reason };
+        let text = read_bounded(&file).map_err(in_file)?;
+        builder = builder.add_source(File::from_str(&text, FileFormat::Toml));
+        parse(builder.clone()).map_err(in_file)?;
+    }
+    for (variable, value) in &sources.environment {
+        let Some(key) = key_of(variable) else { continue };
+        let wrong = |reason: String| SettingsError::Variable { variable: variable.clone(), reason };
+        builder = set(builder, &key, value).map_err(wrong)?;
+        parse(builder.clone()).map_err(wrong)?;
+    }
+    for (key, value) in &sources.flags {
+        let wrong = |reason: String| SettingsError::Flag { key, reason };
+        builder = set(builder, key, value).map_err(wrong)?;
+        parse(builder.clone()).map_err(wrong)?;
+    }
+    parse(builder).map_err(|reason| SettingsError::Flag { key: "settings", reason })
+}
+
+fn settings_file(sources: &Sources) -> Option<PathBuf> {
+    if sources.file.is_some() {
+        return sources.file.clone();
+    }
+    [sources.data_dir.join("fleetlift.toml"), PathBuf::from(SYSTEM_FILE)].into_iter().find(|file| file.is_file())
+}
+
+fn read_bounded(file: &Path) -> Result<String, String> {
+    let bytes = std::fs::metadata(file).map_err(|error| error.to_string())?.len();
+    if bytes > FILE_BYTES_MAX {
+        return Err(format!("{bytes} bytes is too large for a settings file (at most {FILE_BYTES_MAX})"));
+    }
+    std::fs::read_to_string(file).map_err(|error| error.to_string())
+}
+
+/// `FLEETLIFT_EDGE__ALLOW_NETWORKS` is `edge.allow_networks`; `None` for what is no setting.
+fn key_of(variable: &str) -> Option<String> {
+    let key = variable.strip_prefix("FLEETLIFT_")?;
+    key.contains("__").then(|| key.to_ascii_lowercase().replace("__", "."))
+}
+
+fn set(builder: ConfigBuilder<DefaultState>, key: &str, value: &str) -> Result<ConfigBuilder<DefaultState>, String> {
+    let set = if LISTS.contains(&key) {
+        let items: Vec<String> =
+            value.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect();
+        builder.set_override(key, items)
+    } else {
+        builder.set_override(key, value)
+    };
+    set.map_err(|error| error.to_string())
+}
+
+fn parse(builder: ConfigBuilder<DefaultState>) -> Result<Settings, String> {
+    let settings = builder.build().map_err(|error| error.to_string())?;
+    settings.try_deserialize().map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Period, effective};
+
+    fn with(environment: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Result<Settings, SettingsError> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("fleetlift.toml"), "[engine]\nmax_running = 7\n[plan]\nmax_age = \"2d\"\n")
+            .unwrap();
+        load(&Sources {
+            file: None,
+            data_dir: folder.path().to_owned(),
+            environment: environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            flags: flags.iter().map(|&(key, value)| (key, value.to_owned())).collect(),
+        })
+    }
+
+    #[test]
+    fn flags_beat_environment_beats_file_beats_defaults() {
+        let settings = with(
+            &[("FLEETLIFT_ENGINE__MAX_RUNNING", "8"), ("FLEETLIFT_API__LISTEN", "127.0.0.1:1")],
+            &[("api.listen", "127.0.0.1:2")],
+        )
+        .unwrap();
+        assert_eq!(settings.api.listen.port(), 2);
+        assert_eq!(settings.engine.max_running, 8);
+        assert_eq!(settings.plan.max_age, Period::from_secs(2 * 86_400));
+        assert_eq!(settings.api.requests_per_second, 200);
+    }
+
+    #[test]
+    fn lists_are_separated_by_commas() {
+        let settings = with(&[("FLEETLIFT_EDGE__ALLOW_NETWORKS", "127.0.0.0/8, ::1/128")], &[]).unwrap();
+        assert_eq!(settings.edge.allow_networks, ["127.0.0.0/8", "::1/128"]);
+    }
+
+    #[test]
+    fn an_egress_keeps_its_name() {
+        let settings = with(&[("FLEETLIFT_EDGE__EGRESS__BERLIN", "socks5://u:canary@10.0.0.1:1080")], &[]).unwrap();
+        assert_eq!(settings.edge.egress["berlin"].reveal(), "socks5://u:canary@10.0.0.1:1080");
+        assert!(!effective(&settings).contains("canary"));
+    }
+
+    #[test]
+    fn variables_of_a_kubernetes_service_are_no_settings() {
+        assert!(with(&[("FLEETLIFT_SERVICE_HOST", "10.0.0.1"), ("FLEETLIFT_PORT", "tcp://10.0.0.1:80")], &[]).is_ok());
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_its_source() {
+        let error = with(&[("FLEETLIFT_ENGINE__MAXRUNNING", "8")], &[]).unwrap_err().to_string();
+        assert!(error.contains("FLEETLIFT_ENGINE__MAXRUNNING") && error.contains("maxrunning"), "{error}");
+        let error = with(&[("FLEETLIFT_ENGINE__MAX_RUNNING", "many")], &[]).unwrap_err().to_string();
+        assert!(error.contains("FLEETLIFT_ENGINE__MAX_RUNNING"), "{error}");
+    }
+
+    #[test]
+    fn a_file_with_an_unknown_key_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("hub.toml");
+        std::fs::write(&file, "[engine]\nmax_runing = 7\n").unwrap();
+        let error = load(&Sources { file: Some(file), ..Sources::default() }).unwrap_err().to_string();
+        assert!(error.contains("hub.toml") && error.contains("max_runing"), "{error}");
+    }
+
+    #[test]
+    fn what_is_printed_reads_back() {
+        let settings = with(&[], &[]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("printed.toml");
+        std::fs::write(&file, effective(&settings)).unwrap();
+        let again = load(&Sources { file: Some(file), ..Sources::default() }).unwrap();
+        assert_eq!(effective(&again), effective(&settings));
+    }
+}
