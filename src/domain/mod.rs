@@ -1,13 +1,23 @@
 //! The nouns and their laws: pure values, no I/O, no clocks of their own.
 
+pub mod attempt;
+pub mod budget;
 pub mod clock;
+pub mod cluster;
+pub mod event;
 pub mod ids;
+pub mod inventory;
+pub mod observation;
 pub mod resource;
+pub mod rollout;
+pub mod target;
 pub mod version;
 
+pub use attempt::Attempt;
 pub use clock::{Clock, Entropy, Timestamp};
 pub use ids::{
     AttemptId, ClusterId, DaemonId, HubId, InventoryDigest, PlanDigest, Revision, RolloutId, TargetId, TaskId, TokenId,
 };
+pub use inventory::Inventory;
 pub use resource::{ResourceKind, ResourceRef};
 pub use version::Version;

@@ -1,0 +1,85 @@
+//! A registered cluster: how it is called, where it is, and whether it may be used.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ClusterId, Timestamp};
+
+/// A registered cluster, without its credential.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    /// Its id, never reused.
+    pub id: ClusterId,
+    /// Its name, unique among the clusters that are not removed.
+    pub name: String,
+    /// Labels for selectors and limits.
+    pub labels: BTreeMap<String, String>,
+    /// Its IANA time zone, where it differs from the fleet's.
+    pub time_zone: Option<String>,
+    /// The namespace in which OpenEBS runs.
+    pub namespace: String,
+    /// The hub's egress that its connections take, by name.
+    pub egress: Option<String>,
+    /// The API server's URL.
+    pub server: String,
+    /// The UID of namespace `kube-system` when it was registered or first seen: its identity.
+    pub identity: Option<String>,
+    /// When its credential ends, where that can be told.
+    pub credential_expires_at: Option<Timestamp>,
+    /// Whether it may be used.
+    pub state: ClusterState,
+    /// When it last answered, and what happened since.
+    pub reach: Reach,
+    /// When it was registered.
+    pub registered_at: Timestamp,
+    /// Raised by each change; a write names the version that it read.
+    pub version: i64,
+}
+
+/// Whether a cluster may be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum ClusterState {
+    /// It may.
+    Active,
+    /// It answered as another cluster, or its credential does not open: not used until a person looked.
+    Quarantined {
+        /// Why, in a sentence.
+        why: String,
+    },
+    /// It was removed; its row stays for the history, its credential is gone.
+    Removed {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl ClusterState {
+    /// The state's name in tables, metrics and the API.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Quarantined { .. } => "quarantined",
+            Self::Removed { .. } => "removed",
+        }
+    }
+}
+
+/// When a cluster last answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reach {
+    /// When it last answered; `None` if it never did.
+    pub seen_at: Option<Timestamp>,
+    /// Since when it does not answer, and what happened; `None` while it answers.
+    pub failing: Option<Failing>,
+}
+
+/// What happens when a cluster does not answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failing {
+    /// Since when.
+    pub since: Timestamp,
+    /// What happened last.
+    pub error: String,
+}

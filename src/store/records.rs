@@ -1,0 +1,262 @@
+//! What goes into the store and comes out of it, beside the domain's own nouns.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::attempt::Attempt;
+use crate::domain::budget::Claim;
+use crate::domain::cluster::Cluster;
+use crate::domain::event::Event;
+use crate::domain::rollout::{Rollout, RolloutState, Wave};
+use crate::domain::target::{Target, TargetState, Task, TaskState};
+use crate::domain::{
+    ClusterId, DaemonId, HubId, InventoryDigest, PlanDigest, Revision, RolloutId, TargetId, TaskId, Timestamp, TokenId,
+};
+
+/// A hub to be made, if the store is new.
+#[derive(Debug, Clone)]
+pub struct NewHub {
+    /// Its id.
+    pub id: HubId,
+    /// Now.
+    pub at: Timestamp,
+}
+
+/// The hub's own row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hub {
+    /// Made once in the store.
+    pub id: HubId,
+    /// When.
+    pub created_at: Timestamp,
+    /// The check value of the sealing key, once one was used.
+    pub sealing_check: Option<String>,
+}
+
+/// A cluster to be registered.
+#[derive(Debug, Clone)]
+pub struct NewCluster {
+    /// Its row.
+    pub cluster: Cluster,
+    /// Its credential.
+    pub credential: SealedCredential,
+    /// What tells of it.
+    pub events: Vec<Event>,
+}
+
+/// A credential as it is stored: never in clear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedCredential {
+    /// Raised by each replacement; bound into the envelope.
+    pub version: i64,
+    /// The envelope (`seal`).
+    pub envelope: Vec<u8>,
+    /// SHA-256 of the CA certificates, lowercase hexadecimal; bound into the envelope.
+    pub ca_hash: String,
+}
+
+/// The last inventory of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredInventory {
+    /// When it was read.
+    pub taken_at: Timestamp,
+    /// The name of its content.
+    pub digest: InventoryDigest,
+    /// JSON of a `domain::inventory::Inventory`.
+    pub body: String,
+}
+
+/// A fleet configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredFleet {
+    /// The name of its content.
+    pub revision: Revision,
+    /// JSON of a `domain::fleet::Fleet`.
+    pub body: String,
+    /// When it was applied.
+    pub applied_at: Timestamp,
+    /// By whom.
+    pub applied_by: String,
+}
+
+/// A plan with its report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredPlan {
+    /// The name of its content.
+    pub digest: PlanDigest,
+    /// The fleet revision that it was made from.
+    pub revision: Revision,
+    /// The group that it is for.
+    pub group: String,
+    /// Canonical JSON of a `domain::plan::Plan`: the bytes that the digest names.
+    pub body: String,
+    /// JSON of a `domain::plan::Report`.
+    pub report: String,
+    /// When it was made.
+    pub made_at: Timestamp,
+    /// The oldest inventory that it rests on.
+    pub oldest_inventory_at: Timestamp,
+    /// By whom.
+    pub made_by: String,
+}
+
+/// A rollout to be started.
+#[derive(Debug, Clone)]
+pub struct NewRollout {
+    /// Its row.
+    pub rollout: Rollout,
+    /// Its waves, in order.
+    pub waves: Vec<Wave>,
+    /// Its targets with their tasks, in order.
+    pub targets: Vec<(Target, Vec<Task>)>,
+}
+
+/// One rollout with its waves and targets, at one instant.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The rollout.
+    pub rollout: Rollout,
+    /// Its waves, in order.
+    pub waves: Vec<Wave>,
+    /// Its targets, by wave and position.
+    pub targets: Vec<Target>,
+}
+
+/// A change of a rollout and its waves.
+#[derive(Debug, Clone)]
+pub struct RolloutChange {
+    /// Which.
+    pub rollout: RolloutId,
+    /// The version that was read.
+    pub version: i64,
+    /// The new state, if it changes.
+    pub state: Option<RolloutState>,
+    /// When it finished, with `Finished`.
+    pub finished_at: Option<Timestamp>,
+    /// Waves whose facts change, as they shall be.
+    pub waves: Vec<Wave>,
+    /// Targets that do not run and change with it (skipped by an abort), each with the version that was read.
+    pub targets: Vec<Target>,
+}
+
+/// A target to be started.
+#[derive(Debug, Clone)]
+pub struct StartTarget {
+    /// Which.
+    pub target: TargetId,
+    /// The version that was read.
+    pub version: i64,
+    /// Its new state: Running.
+    pub state: TargetState,
+    /// Now: also when it first started, if it never did.
+    pub at: Timestamp,
+    /// Who runs it.
+    pub lease: Lease,
+    /// The slots that it takes.
+    pub claims: Vec<Claim>,
+}
+
+/// A daemon's lease. Whoever lost it writes nothing more under its epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// Whose.
+    pub daemon: DaemonId,
+    /// Raised whenever a daemon takes its lease anew.
+    pub epoch: i64,
+}
+
+/// A target that was given to this daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claimed {
+    /// Which.
+    pub target: TargetId,
+    /// What each write must name.
+    pub fence: Fence,
+}
+
+/// What a write to a running target must name: it fails when somebody else owns the target by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fence {
+    /// The owner.
+    pub lease: Lease,
+    /// Raised by each commit.
+    pub version: i64,
+}
+
+/// Everything about one target that a step needs.
+#[derive(Debug, Clone)]
+pub struct TargetWork {
+    /// The target.
+    pub target: Target,
+    /// Its tasks, in order.
+    pub tasks: Vec<Task>,
+    /// The attempt that has not ended, if any.
+    pub open_attempt: Option<Attempt>,
+    /// The rollout that it belongs to.
+    pub rollout: Rollout,
+}
+
+/// One step of a running target, committed as a whole.
+#[derive(Debug, Clone)]
+pub struct TargetCommit {
+    /// Which.
+    pub target: TargetId,
+    /// The owner and the version that was read.
+    pub fence: Fence,
+    /// The new state, if it changes. A state other than Running gives every slot back that the target holds.
+    pub state: Option<TargetState>,
+    /// Tasks whose state changes.
+    pub tasks: Vec<(TaskId, TaskState)>,
+    /// The attempt that is new or changed, as it shall be. One without an end becomes its task's open attempt.
+    pub attempt: Option<Attempt>,
+    /// When the target is looked at next; kept for running targets only.
+    pub due_at: Timestamp,
+}
+
+/// Which results are wanted.
+#[derive(Debug, Clone)]
+pub struct ResultQuery {
+    /// Of this rollout.
+    pub rollout: RolloutId,
+    /// Of this cluster only.
+    pub cluster: Option<ClusterId>,
+    /// After this task, in the rollout's order.
+    pub after: Option<TaskId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// One task with its last attempt. What the task was to do is the plan's.
+#[derive(Debug, Clone)]
+pub struct ResultRow {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The cluster's name now (or when it was removed).
+    pub cluster_name: String,
+    /// The target.
+    pub target: Target,
+    /// The task.
+    pub task: Task,
+    /// Its last attempt, if there was one.
+    pub last_attempt: Option<Attempt>,
+}
+
+/// An API token without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredToken {
+    /// Its id.
+    pub id: TokenId,
+    /// Its name: the actor in audit events.
+    pub name: String,
+    /// SHA-256 of the secret, lowercase hexadecimal.
+    pub hash: String,
+    /// `viewer`, `operator`, `admin` or `auditor`.
+    pub role: String,
+    /// The clusters that an operator may touch, as a label selector; `None` for all.
+    pub selector: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends; `None` for never.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
