@@ -23,6 +23,8 @@ pub mod executor;
 #[cfg(feature = "hub")]
 pub mod fleet_config;
 #[cfg(feature = "hub")]
+pub mod metrics;
+#[cfg(feature = "hub")]
 pub mod planner;
 #[cfg(feature = "hub")]
 pub mod seal;
