@@ -130,12 +130,14 @@ pub enum Verdict {
         /// Why, in a sentence.
         reason: String,
     },
-    /// A person stopped it.
+    /// A person stopped it: nothing new starts, and tasks under way finish unless their Jobs are cancelled, too.
     Aborted {
         /// Who.
         by: String,
         /// Why.
         remark: String,
+        /// Whether running Jobs are suspended instead of being left to finish.
+        cancel_jobs: bool,
     },
 }
 

@@ -214,6 +214,8 @@ pub struct Task {
     pub state: TaskState,
     /// Attempts made so far.
     pub attempts: u32,
+    /// Attempts that may be made; a person's retry raises it.
+    pub attempts_allowed: u32,
     /// The attempt that has not ended, if any.
     pub open_attempt: Option<AttemptId>,
 }

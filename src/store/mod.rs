@@ -16,7 +16,7 @@ use crate::domain::budget::{Scope, Usage};
 use crate::domain::cluster::{Cluster, Reach};
 use crate::domain::event::{Event, StoredEvent};
 use crate::domain::rollout::Rollout;
-use crate::domain::target::Target;
+use crate::domain::target::{Target, Task};
 use crate::domain::{
     Attempt, ClusterId, DaemonId, PlanDigest, Revision, RolloutId, TargetId, TaskId, Timestamp, TokenId,
 };
@@ -173,14 +173,9 @@ pub trait Store: Send + Sync {
     async fn commit_target(&self, commit: TargetCommit, events: Vec<Event>) -> Result<(), StoreError>;
     /// Makes running targets of a rollout (or one target) due at `now`: something about them was decided elsewhere.
     async fn wake(&self, rollout: RolloutId, target: Option<TargetId>, now: Timestamp) -> Result<(), StoreError>;
-    /// Changes a target that does not run (skip, retry) where its version is still `target.version`, and the states of
-    /// its tasks.
-    async fn change_target(
-        &self,
-        target: &Target,
-        tasks: Vec<(TaskId, crate::domain::target::TaskState)>,
-        events: Vec<Event>,
-    ) -> Result<(), StoreError>;
+    /// Changes a target that does not run (skip, retry) where its version is still `target.version`, and its tasks'
+    /// states and allowances.
+    async fn change_target(&self, target: &Target, tasks: &[Task], events: Vec<Event>) -> Result<(), StoreError>;
     /// Every attempt of a task, oldest first.
     async fn attempts(&self, task: TaskId) -> Result<Vec<Attempt>, StoreError>;
     /// Results: one row a task of the rollout (and cluster) with its last attempt, in the plan's order, after `after`.
