@@ -94,10 +94,9 @@ impl Credential {
     pub fn from_sealed_bytes(bytes: &SecretSlice<u8>) -> Result<Self, InvalidCredential> {
         match serde_json::from_slice(bytes.expose_secret()).map_err(|_| InvalidCredential)? {
             Sealed::Token(token) => Ok(Self::Token(token.into_owned().into())),
-            Sealed::ClientCertificate { chain_pem, key_pem } => Ok(Self::ClientCertificate {
-                chain_pem: chain_pem.into_owned(),
-                key_pem: key_pem.into_owned().into(),
-            }),
+            Sealed::ClientCertificate { chain_pem, key_pem } => {
+                Ok(Self::ClientCertificate { chain_pem: chain_pem.into_owned(), key_pem: key_pem.into_owned().into() })
+            }
         }
     }
 }
@@ -185,7 +184,8 @@ impl FromStr for ServerUrl {
             _ => 443,
         };
         let path = uri.path().trim_end_matches('/').to_owned();
-        let dots = path.split('/').any(|part| matches!(part.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | ".."));
+        let dots =
+            path.split('/').any(|part| matches!(part.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | ".."));
         if text.contains(['?', '#']) || dots || path.contains("//") {
             return Err(OddPath);
         }

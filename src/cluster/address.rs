@@ -235,9 +235,16 @@ mod tests {
     #[test]
     fn private_and_public_addresses_are_where_edges_live() {
         let policy = AddressPolicy::default();
-        for address in
-            ["10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.9", "203.0.113.9", "fd12::1", "2001:db8::1", "128.0.0.1"]
-        {
+        for address in [
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "100.64.0.9",
+            "203.0.113.9",
+            "fd12::1",
+            "2001:db8::1",
+            "128.0.0.1",
+        ] {
             assert_eq!(what(&policy, address), None, "{address}");
         }
     }

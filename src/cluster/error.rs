@@ -200,10 +200,9 @@ impl EdgeError {
     pub const fn ambiguous(&self) -> bool {
         match self {
             Self::Unreachable { phase, .. } => matches!(phase, Phase::Answering),
-            Self::TimedOut { .. }
-            | Self::TooLarge { .. }
-            | Self::NotKubernetes { .. }
-            | Self::ServerError { .. } => true,
+            Self::TimedOut { .. } | Self::TooLarge { .. } | Self::NotKubernetes { .. } | Self::ServerError { .. } => {
+                true
+            }
             Self::AddressDenied(_)
             | Self::Redirected { .. }
             | Self::AnotherCluster { .. }

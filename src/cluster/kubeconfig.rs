@@ -192,7 +192,9 @@ fn read_cluster(cluster: &file::Cluster, problems: &mut Problems) -> Option<(Ser
         Some(server) => server
             .value
             .parse::<ServerUrl>()
-            .map_err(|why| problems.add(&at("server"), server.line, &why.to_string(), "give https://HOST[:PORT][/PATH]"))
+            .map_err(|why| {
+                problems.add(&at("server"), server.line, &why.to_string(), "give https://HOST[:PORT][/PATH]")
+            })
             .ok(),
     };
     let ca_pem = match &cluster.certificate_authority_data {

@@ -93,7 +93,8 @@ impl Named for User {
 const BOOTSTRAP: &str = "use a token or certificate data; `fleetlift cluster add --bootstrap` makes a token with your own \
                          kubeconfig, on your own machine";
 const FLATTEN: &str = "embed the file: kubectl config view --minify --flatten --raw";
-const EGRESS: &str = "remove it and register the cluster with a proxy of the hub's own: --egress NAME (`edge.egress.NAME`)";
+const EGRESS: &str =
+    "remove it and register the cluster with a proxy of the hub's own: --egress NAME (`edge.egress.NAME`)";
 const IMPERSONATION: &str = "remove it and give a credential that has the rights itself";
 const REMOVE: &str = "remove it";
 
@@ -119,7 +120,8 @@ const REFUSED: &[(&str, &str, &str)] = &[
 impl RefusedField {
     fn new(field: &str, line: u64) -> Self {
         let known = REFUSED.iter().find(|(name, ..)| *name == field);
-        let (what, remedy) = known.map_or(("is not a field that is known", REMOVE), |(_, what, remedy)| (*what, *remedy));
+        let (what, remedy) =
+            known.map_or(("is not a field that is known", REMOVE), |(_, what, remedy)| (*what, *remedy));
         Self { field: quotable(field).to_owned(), line, what, remedy }
     }
 }
@@ -128,7 +130,11 @@ impl RefusedField {
 fn quotable(field: &str) -> &str {
     const FIELD_BYTES_MAX: usize = 40;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    if !field.is_empty() && field.len() <= FIELD_BYTES_MAX && field.bytes().all(plain) { field } else { "(unprintable)" }
+    if !field.is_empty() && field.len() <= FIELD_BYTES_MAX && field.bytes().all(plain) {
+        field
+    } else {
+        "(unprintable)"
+    }
 }
 
 /// A mapping that is read field by field.
@@ -397,6 +403,9 @@ pub(super) fn syntax_problem(error: &serde_saphyr::Error) -> (&'static str, &'st
         ),
         Error::MultipleDocuments { .. } => ("there is more than one YAML document", "give one kubeconfig a file"),
         Error::Eof { .. } => ("the file ends too early", "give a whole kubeconfig"),
-        _ => ("is not YAML, or a value does not have the shape that its field has", "give a kubeconfig as kubectl writes it"),
+        _ => (
+            "is not YAML, or a value does not have the shape that its field has",
+            "give a kubeconfig as kubectl writes it",
+        ),
     }
 }

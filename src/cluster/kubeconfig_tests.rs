@@ -68,7 +68,8 @@ fn a_token_with_its_ca_is_taken() {
 fn a_client_certificate_is_taken_and_only_certificates_of_the_ca_bundle_are_kept() {
     let pki = pki();
     let mixed = [&pki.ca, &pki.key].map(|part| STANDARD.decode(part).unwrap()).concat();
-    let cluster = format!("    certificate-authority-data: {}\n    tls-server-name: edge.example\n", STANDARD.encode(mixed));
+    let cluster =
+        format!("    certificate-authority-data: {}\n    tls-server-name: edge.example\n", STANDARD.encode(mixed));
     let user = format!("    client-certificate-data: {}\n    client-key-data: {}\n", pki.certificate, pki.key);
     let access = read(file(&cluster, &user).as_bytes(), None).unwrap();
     assert!(matches!(access.credential, Credential::ClientCertificate { .. }));
@@ -149,7 +150,9 @@ fn a_secret_at_the_place_of_a_field_name_is_not_repeated() {
 #[test]
 fn s3_only_plain_https_urls_are_taken() {
     let pki = pki();
-    for url in ["http://10.0.0.1", "https://canary7f3a9c:x@10.0.0.1", "10.0.0.1:6443", "unix:///x", "https://h/?x=y", "''"] {
+    for url in
+        ["http://10.0.0.1", "https://canary7f3a9c:x@10.0.0.1", "10.0.0.1:6443", "unix:///x", "https://h/?x=y", "''"]
+    {
         let yaml = honest(&pki).replace("https://10.0.0.1:6443", url);
         assert_eq!(fields(&yaml), ["clusters[0].cluster.server"], "{url}");
     }
@@ -184,7 +187,9 @@ fn s5_size_bombs_and_duplicates_end_early_with_a_clear_message() {
     let large = format!("{}# {}", honest(&pki), "x".repeat(KUBECONFIG_BYTES_MAX));
     assert!(refused(&large).to_string().contains("larger than"));
     let contexts = "- {name: a, context: {cluster: c, user: u}}\n".repeat(100_000);
-    assert!(refused(&honest(&pki).replace("contexts:\n", &format!("contexts:\n{contexts}"))).to_string().contains("larger"));
+    assert!(
+        refused(&honest(&pki).replace("contexts:\n", &format!("contexts:\n{contexts}"))).to_string().contains("larger")
+    );
     let contexts = "- {}\n".repeat(100_000);
     let many = honest(&pki).replace("contexts:\n", &format!("contexts:\n{contexts}"));
     assert!(refused(&many).to_string().contains("too many entries"), "{}", refused(&many));
@@ -200,7 +205,9 @@ fn s5_size_bombs_and_duplicates_end_early_with_a_clear_message() {
 
     let twice = honest(&pki).replace("    user: u\n", "    user: u\n    user: u\n");
     assert!(refused(&twice).to_string().contains("given twice"), "{}", refused(&twice));
-    assert!(refused(&format!("{}---\n{}", honest(&pki), honest(&pki))).to_string().contains("more than one YAML document"));
+    assert!(
+        refused(&format!("{}---\n{}", honest(&pki), honest(&pki))).to_string().contains("more than one YAML document")
+    );
     assert!(read(&[0xff, 0xfe, 0x00], None).unwrap_err().to_string().contains("UTF-8"));
 
     // Generous for a busy machine in the dev profile; a bomb would take minutes.
@@ -209,7 +216,9 @@ fn s5_size_bombs_and_duplicates_end_early_with_a_clear_message() {
 
 #[test]
 fn what_is_not_a_kubeconfig_at_all_is_refused_without_a_panic() {
-    for yaml in ["", "null", "[]", "42", "just text", "a: b: c", "users: 5", "users: [5]", "contexts: {}", "\u{0}", "{", "? "] {
+    for yaml in
+        ["", "null", "[]", "42", "just text", "a: b: c", "users: 5", "users: [5]", "contexts: {}", "\u{0}", "{", "? "]
+    {
         refused(yaml);
     }
     let wrong_shape = honest(&pki()).replace(&format!("token: {CANARY}"), &format!("token: [{CANARY}]"));
