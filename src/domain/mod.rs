@@ -8,6 +8,7 @@ pub mod event;
 pub mod ids;
 pub mod inventory;
 pub mod observation;
+pub mod plan;
 pub mod resource;
 pub mod rollout;
 pub mod target;
@@ -19,5 +20,6 @@ pub use ids::{
     AttemptId, ClusterId, DaemonId, HubId, InventoryDigest, PlanDigest, Revision, RolloutId, TargetId, TaskId, TokenId,
 };
 pub use inventory::Inventory;
+pub use plan::Plan;
 pub use resource::{ResourceKind, ResourceRef};
 pub use version::Version;

@@ -36,11 +36,17 @@ pub struct Rollout {
 #[serde(rename_all = "snake_case", tag = "is")]
 pub enum RolloutState {
     /// Targets are started as waves and limits allow.
-    Running,
+    Running {
+        /// So many failed targets were accepted by whoever resumed it last: only more than these can breach an
+        /// allowance again. 0 at the start.
+        accepted_failures: u32,
+    },
     /// Nothing new starts; what runs goes on.
     Paused {
         /// Why.
         cause: PauseCause,
+        /// As for running.
+        accepted_failures: u32,
     },
     /// Nothing new starts; it finishes when nothing runs any more.
     Stopping {
@@ -58,7 +64,7 @@ impl RolloutState {
     /// The state's name in tables, metrics and the API.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Running => "running",
+            Self::Running { .. } => "running",
             Self::Paused { .. } => "paused",
             Self::Stopping { .. } => "stopping",
             Self::Finished { .. } => "finished",
@@ -68,7 +74,7 @@ impl RolloutState {
     /// The verdict, once there is one.
     pub const fn verdict(&self) -> Option<&Verdict> {
         match self {
-            Self::Running | Self::Paused { .. } => None,
+            Self::Running { .. } | Self::Paused { .. } => None,
             Self::Stopping { verdict } | Self::Finished { verdict } => Some(verdict),
         }
     }
