@@ -1,1 +1,74 @@
 //! HTTP: wire types, routes, authentication and a typed client.
+//!
+//! Routes are thin: each takes a request apart, calls one use case of `app`, and answers what that answered.
+
+mod extract;
+mod guard;
+mod openapi;
+mod problem;
+mod rate;
+mod routes;
+mod table;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::middleware;
+
+pub use problem::Problem;
+
+use crate::app::App;
+use crate::domain::TokenId;
+use crate::metrics::Metrics;
+
+/// What the interface needs beside the use cases.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Requests that one token may make in a second.
+    pub requests_per_second: u32,
+    /// The largest body, in bytes.
+    pub body_bytes_max: usize,
+    /// How long one request may take.
+    pub request_deadline: Duration,
+}
+
+/// The interface: use cases behind limits.
+#[derive(Debug)]
+pub struct Api {
+    app: Arc<App>,
+    metrics: Arc<Metrics>,
+    principals: rate::Rate<TokenId>,
+    strangers: rate::Rate<Option<IpAddr>>,
+    request_deadline: Duration,
+    openapi: String,
+}
+
+/// Whoever has no token may knock this often in a second, from one address.
+const STRANGERS_PER_SECOND: u32 = 10;
+
+/// The whole interface as a service.
+pub fn router(app: Arc<App>, metrics: Arc<Metrics>, limits: &Limits) -> Router {
+    let rows = routes::table();
+    let openapi = openapi::document(&rows).to_json().unwrap_or_default();
+    let api = Arc::new(Api {
+        app,
+        metrics,
+        principals: rate::Rate::new(limits.requests_per_second),
+        strangers: rate::Rate::new(STRANGERS_PER_SECOND),
+        request_deadline: limits.request_deadline,
+        openapi,
+    });
+    table::router(rows, &api)
+        .merge(routes::open())
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such route"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", "this route does not take that method")
+        })
+        .layer(DefaultBodyLimit::max(limits.body_bytes_max))
+        .layer(middleware::from_fn_with_state(api.clone(), guard::authenticate))
+        .with_state(api)
+}

@@ -1,0 +1,208 @@
+//! API tokens: made once, stored as a hash, revoked at once.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
+
+use super::{App, Principal, Refusal, Role, When};
+use crate::domain::event::{Actor, Event, EventType, Subject};
+use crate::domain::{Timestamp, TokenId, ids};
+use crate::store::StoredToken;
+
+/// What every token begins with, so that secret scanners find it.
+const PREFIX: &str = "flt_";
+
+/// 256 random bits.
+const SECRET_BYTES: usize = 32;
+
+/// The secret in base64url without padding.
+const SECRET_CHARS: usize = 43;
+
+/// A token to be made.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CreateToken {
+    /// Its name: the actor in the audit.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// The clusters that an operator may touch, as a label selector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// When it ends; never without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<When>,
+}
+
+/// A token that was made: the only time that its secret is shown.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct CreatedToken {
+    /// What was made.
+    pub token: TokenView,
+    /// The secret; it is stored nowhere.
+    pub secret: String,
+}
+
+/// A token without its secret.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenView {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What it may do.
+    pub role: String,
+    /// The clusters that it may touch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// When it was made.
+    pub created_at: When,
+    /// When it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<When>,
+    /// When it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<When>,
+}
+
+impl From<StoredToken> for TokenView {
+    fn from(token: StoredToken) -> Self {
+        let StoredToken { id, name, hash: _, role, selector, created_at, expires_at, revoked_at } = token;
+        Self {
+            id: id.to_string(),
+            name,
+            role,
+            selector,
+            created_at: created_at.into(),
+            expires_at: expires_at.map(When),
+            revoked_at: revoked_at.map(When),
+        }
+    }
+}
+
+impl App {
+    /// Makes a token and answers its secret, once.
+    pub async fn create_token(&self, by: &Principal, wanted: CreateToken) -> Result<CreatedToken, Refusal> {
+        self.create_token_as(by.actor.clone(), wanted).await
+    }
+
+    /// Makes the first administrator's token of a store that has none; `None` where there is one already.
+    pub async fn create_first_token(&self) -> Result<Option<CreatedToken>, Refusal> {
+        if !self.store.tokens().await?.is_empty() {
+            return Ok(None);
+        }
+        let wanted = CreateToken { name: "admin".to_owned(), role: Role::Admin, selector: None, expires_at: None };
+        self.create_token_as(Actor::local("first-start"), wanted).await.map(Some)
+    }
+
+    async fn create_token_as(&self, actor: Actor, wanted: CreateToken) -> Result<CreatedToken, Refusal> {
+        let now = self.clock.now();
+        let CreateToken { name, role, selector, expires_at } = wanted;
+        check_name(&name)?;
+        if selector.is_some() && role != Role::Operator {
+            return Err(Refusal::Invalid("`selector` limits operators only: leave it out for other roles".to_owned()));
+        }
+        if expires_at.is_some_and(|When(at)| at <= now) {
+            return Err(Refusal::Invalid("`expiresAt` lies in the past".to_owned()));
+        }
+        let secret = self.new_secret();
+        let token = StoredToken {
+            id: TokenId::new(now, self.entropy.as_ref()),
+            name,
+            hash: hash(&secret),
+            role: role.name().to_owned(),
+            selector,
+            created_at: now,
+            expires_at: expires_at.map(|When(at)| at),
+            revoked_at: None,
+        };
+        let event = Event::new(now, EventType::TokenCreated, actor, Subject::default())
+            .with("token", token.id.to_string())
+            .with("name", token.name.as_str())
+            .with("role", token.role.as_str());
+        self.store.create_token(token.clone(), vec![event]).await?;
+        Ok(CreatedToken { token: token.into(), secret })
+    }
+
+    fn new_secret(&self) -> String {
+        let mut bytes = [0; SECRET_BYTES];
+        self.entropy.fill(&mut bytes);
+        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    /// Every token, revoked and expired ones included.
+    pub async fn tokens(&self) -> Result<Vec<TokenView>, Refusal> {
+        Ok(self.store.tokens().await?.into_iter().map(TokenView::from).collect())
+    }
+
+    /// Revokes the token of this name or id: it works nowhere from now on.
+    pub async fn revoke_token(&self, by: &Principal, name_or_id: &str) -> Result<(), Refusal> {
+        let tokens = self.store.tokens().await?;
+        let named = |token: &&StoredToken| token.name == name_or_id || token.id.to_string() == name_or_id;
+        let live = |token: &&StoredToken| token.revoked_at.is_none();
+        let token = tokens.iter().filter(named).find(live).or_else(|| tokens.iter().find(named));
+        let token = token.ok_or_else(|| Refusal::NotFound { noun: "token", name: name_or_id.to_owned() })?;
+        if token.revoked_at.is_some() {
+            return Ok(());
+        }
+        let event = self
+            .event(by, EventType::TokenRevoked, Subject::default())
+            .with("token", token.id.to_string())
+            .with("name", token.name.as_str());
+        Ok(self.store.revoke_token(token.id, self.clock.now(), vec![event]).await?)
+    }
+
+    /// Whose secret this is; `None` for whatever is no token, or one that was revoked or has expired.
+    pub async fn authenticate(&self, secret: &str) -> Result<Option<Principal>, Refusal> {
+        if !looks_like_a_token(secret) {
+            return Ok(None);
+        }
+        // A look-up by the hash of 256 random bits: nothing can be learned from how long it takes.
+        let Some(token) = self.store.token_by_hash(&hash(secret)).await? else { return Ok(None) };
+        Ok(principal(token, self.clock.now()))
+    }
+}
+
+fn principal(token: StoredToken, now: Timestamp) -> Option<Principal> {
+    if token.revoked_at.is_some() || token.expires_at.is_some_and(|at| at <= now) {
+        return None;
+    }
+    let role = token.role.parse().ok()?;
+    Some(Principal { id: token.id, actor: Actor::token(&token.name), role, selector: token.selector })
+}
+
+fn looks_like_a_token(secret: &str) -> bool {
+    let base64url = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    secret.strip_prefix(PREFIX).is_some_and(|rest| rest.len() == SECRET_CHARS && rest.bytes().all(base64url))
+}
+
+fn hash(secret: &str) -> String {
+    ids::hex(&Sha256::digest(secret.as_bytes()))
+}
+
+/// Token names stand in the audit and in tables: short and plain.
+fn check_name(name: &str) -> Result<(), Refusal> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'@');
+    if !name.is_empty() && name.len() <= 63 && name.bytes().all(plain) {
+        return Ok(());
+    }
+    Err(Refusal::Invalid("`name` must be 1 to 63 letters, digits, `-`, `_`, `.` or `@`".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_tokens_are_none() {
+        let good = format!("flt_{}", "a".repeat(43));
+        assert!(looks_like_a_token(&good));
+        let jwt = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbiJ9.";
+        for odd in ["", "flt_", jwt, &good[1..], &format!("{good}a"), &good.replace('a', "é"), &good.to_uppercase()] {
+            assert!(!looks_like_a_token(odd), "{odd}");
+        }
+    }
+}
