@@ -2,12 +2,14 @@
 //!
 //! Routes are thin: each takes a request apart, calls one use case of `app`, and answers what that answered.
 
+pub mod client;
 mod extract;
 mod guard;
 mod openapi;
 mod problem;
 mod rate;
 mod routes;
+pub mod server;
 mod table;
 
 use std::net::IpAddr;
@@ -19,7 +21,9 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware;
 
+pub use client::{Client, ClientError};
 pub use problem::Problem;
+pub use server::{Listen, ListenError, Server};
 
 use crate::app::App;
 use crate::domain::TokenId;
