@@ -1,9 +1,12 @@
 //! Facts of OpenEBS, pure: wire types, names, version paths and the kinds that can be upgraded.
 
 pub mod control_plane;
+pub mod images;
+pub mod job;
 pub mod kinds;
 pub mod names;
 pub mod outcome;
+pub mod paths;
 pub mod upgrade_task;
 
 pub use kinds::{Kind, Line};
