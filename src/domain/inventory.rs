@@ -13,6 +13,8 @@ pub struct Inventory {
     pub taken_at: Timestamp,
     /// The API server's version, for example `v1.34.4`.
     pub kubernetes: String,
+    /// The processor architectures of its nodes, sorted: executors before 2.6 have an image for each.
+    pub architectures: Vec<String>,
     /// The namespace in which OpenEBS runs.
     pub namespace: String,
     /// The operators found, one entry a component.

@@ -1,5 +1,6 @@
 //! Facts of OpenEBS, pure: wire types, names, version paths and the kinds that can be upgraded.
 
+pub mod claim;
 pub mod control_plane;
 pub mod images;
 pub mod job;
