@@ -61,6 +61,11 @@ impl Days {
     pub fn contains(self, day: Weekday) -> bool {
         self.0 & (1 << day.to_monday_zero_offset()) != 0
     }
+
+    /// Whether every day of `other` is in it.
+    pub fn contains_all(self, other: Self) -> bool {
+        other.0 & !self.0 == 0
+    }
 }
 
 /// Dates from the first to the last, both included.
