@@ -99,8 +99,6 @@ pub struct PlannedTask {
     pub image_prefix: String,
     /// `imageTag` of the UpgradeTask; empty for the version.
     pub image_tag: String,
-    /// The control-plane components that must be at the target before it starts.
-    pub components: Vec<String>,
     /// The pools that hold its replicas; tasks that share one never run at once.
     pub pools: Vec<String>,
     /// The Pods that use it.

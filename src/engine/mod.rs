@@ -1,1 +1,3 @@
 //! The loops that carry rollouts out, around pure decisions.
+
+pub mod decide;

@@ -25,7 +25,6 @@ fn planned(kind: ResourceKind) -> PlannedTask {
         service_account: "jiva-operator".into(),
         image_prefix: String::new(),
         image_tag: String::new(),
-        components: vec!["jiva-operator".into()],
         pools: vec![],
         workloads: vec![],
         repair: false,

@@ -50,8 +50,10 @@ pub struct SealedCredential {
     pub version: i64,
     /// The envelope (`seal`).
     pub envelope: Vec<u8>,
-    /// SHA-256 of the CA certificates, lowercase hexadecimal; bound into the envelope.
-    pub ca_hash: String,
+    /// The CA certificates, PEM; their SHA-256 is bound into the envelope.
+    pub ca_pem: String,
+    /// The name in the server's certificate, where it differs from the host of the URL.
+    pub tls_server_name: Option<String>,
 }
 
 /// The last inventory of a cluster.

@@ -1,0 +1,495 @@
+//! What to do next about one attempt: a pure function of the stored attempt, what is seen now, and the time.
+//!
+//! Level-triggered: the answer never depends on what we remember having done, so a restarted daemon simply carries on.
+//! The rows of the outcome table in the reliability promises are the arms below, in its order.
+
+use std::time::Duration;
+
+use crate::domain::attempt::{CancelCause, FailureClass, Outcome};
+use crate::domain::observation::{JobSeen, Observation, ResourceSeen, Standing, UpgradeTaskSeen};
+use crate::domain::{Attempt, Timestamp, Version};
+use crate::openebs::outcome;
+
+/// How often an attempt is looked at when no watch tells of a change: the floor under the watch.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// How soon an attempt is looked at again when something is expected within moments: a Pod that ends after its Job was
+/// suspended, a Job that a moment ago did not exist.
+pub const LOOK_AGAIN_SOON: Duration = Duration::from_millis(500);
+
+/// What an attempt needs now.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Do this, then look again at once.
+    Act(Action),
+    /// Nothing can be done before then.
+    Wait {
+        /// How long.
+        time: Duration,
+        /// What is waited for, in a sentence.
+        doing: String,
+    },
+    /// It ended.
+    End(Outcome),
+}
+
+/// One request to the cluster, or one fact to be stored.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Delete the UpgradeTask of our name that another attempt or somebody else left, by its UID.
+    DeleteUpgradeTask {
+        /// The UID that was seen.
+        uid: String,
+        /// Whose it seems to be.
+        whose: String,
+    },
+    /// Create the UpgradeTask.
+    CreateUpgradeTask,
+    /// Create the Job.
+    CreateJob,
+    /// Store the UID of a Job that is ours, but whose creation was never answered.
+    Adopt {
+        /// The UID that was seen.
+        job_uid: String,
+    },
+    /// Store why the Job is cancelled, before it is.
+    Cancel(CancelCause),
+    /// Suspend the Job: kills its Pod and keeps its name.
+    SuspendJob {
+        /// The UID that was seen.
+        uid: String,
+    },
+    /// Take the Job's name with a suspended Job, so that a creation still on its way finds it taken.
+    FenceJob,
+}
+
+/// What an attempt needs now. `wanted_off` is set when the rollout wants its Jobs gone.
+pub fn next_step(
+    attempt: &Attempt,
+    (from, to): (&Version, &Version),
+    wanted_off: Option<&CancelCause>,
+    seen: &Observation,
+    now: Timestamp,
+) -> Step {
+    if let (Some(recorded), Some(uid)) = (attempt.job_uid.as_deref(), seen.job.uid()) {
+        if recorded != uid {
+            return judge_lost(from, to, seen, &format!("its Job was replaced by one with UID {uid}"));
+        }
+    }
+    match (&seen.job, attempt.job_uid.as_deref()) {
+        (JobSeen::Foreign { why, .. }, _) => {
+            failed(FailureClass::Conflict, format!("Job {} is not ours: {why}", attempt.job_name))
+        }
+        (JobSeen::Active { uid } | JobSeen::Suspended { uid, .. }, None) => {
+            Step::Act(Action::Adopt { job_uid: uid.clone() })
+        }
+        (JobSeen::Complete { uid } | JobSeen::Failed { uid, .. }, None) => {
+            Step::Act(Action::Adopt { job_uid: uid.clone() })
+        }
+        (JobSeen::Absent, None) => before_the_job(attempt, wanted_off, seen, now),
+        (JobSeen::Absent, Some(_)) => judge_lost(from, to, seen, "its Job is gone"),
+        (JobSeen::Active { uid }, Some(_)) => while_it_runs(attempt, wanted_off, uid, seen, now),
+        (JobSeen::Suspended { pods_left: 0, .. }, Some(_)) => judge_suspended(attempt, from, to, seen),
+        (JobSeen::Suspended { pods_left, .. }, Some(_)) => Step::Wait {
+            time: LOOK_AGAIN_SOON,
+            doing: format!("Job {} is suspended, {pods_left} Pod still ends", attempt.job_name),
+        },
+        (JobSeen::Complete { .. }, Some(_)) => judge_complete(from, to, seen),
+        (JobSeen::Failed { reason, message, .. }, Some(_)) => judge_failed(from, to, seen, reason, message),
+    }
+}
+
+/// No Job of ours was ever seen: it may have been asked for, so its name is the only thing that may be relied on.
+fn before_the_job(attempt: &Attempt, wanted_off: Option<&CancelCause>, seen: &Observation, now: Timestamp) -> Step {
+    if attempt.cancelled.is_some() {
+        return Step::Act(Action::FenceJob);
+    }
+    if let Some(cause) = wanted_off {
+        return Step::Act(Action::Cancel(cause.clone()));
+    }
+    if now >= attempt.deadline {
+        return Step::Act(Action::Cancel(CancelCause::Deadline));
+    }
+    match &seen.upgrade_task {
+        UpgradeTaskSeen::Absent => Step::Act(Action::CreateUpgradeTask),
+        UpgradeTaskSeen::Other { uid, whose, .. } => {
+            Step::Act(Action::DeleteUpgradeTask { uid: uid.clone(), whose: whose.clone() })
+        }
+        UpgradeTaskSeen::Ours { .. } => Step::Act(Action::CreateJob),
+    }
+}
+
+/// Neither `Success` nor `Error` in the UpgradeTask is final while the Job runs.
+fn while_it_runs(
+    attempt: &Attempt,
+    wanted_off: Option<&CancelCause>,
+    uid: &str,
+    seen: &Observation,
+    now: Timestamp,
+) -> Step {
+    if attempt.cancelled.is_some() {
+        return Step::Act(Action::SuspendJob { uid: uid.to_owned() });
+    }
+    if let Some(cause) = wanted_off {
+        return Step::Act(Action::Cancel(cause.clone()));
+    }
+    if now >= attempt.deadline {
+        return Step::Act(Action::Cancel(CancelCause::Deadline));
+    }
+    let time = LOOK_AGAIN.min(attempt.deadline.since(now));
+    Step::Wait { time, doing: doing(attempt, seen) }
+}
+
+/// What the executor says it does, else what its Pod waits for.
+fn doing(attempt: &Attempt, seen: &Observation) -> String {
+    let waiting = seen.pods.iter().find_map(|pod| Some((pod, pod.waiting.as_deref()?)));
+    if let Some((pod, why)) = waiting {
+        return format!("Pod {} waits: {why}", pod.name);
+    }
+    match &seen.upgrade_task {
+        UpgradeTaskSeen::Ours { status, .. } => outcome::doing(status),
+        UpgradeTaskSeen::Absent | UpgradeTaskSeen::Other { .. } => None,
+    }
+    .unwrap_or_else(|| format!("Job {} runs", attempt.job_name))
+}
+
+fn judge_complete(from: &Version, to: &Version, seen: &Observation) -> Step {
+    let Some(resource) = &seen.resource else { return read_the_resource() };
+    match shortfall(from, to, resource) {
+        None => Step::End(Outcome::Succeeded { warning: complaint(&seen.upgrade_task) }),
+        Some(Shortfall { what, gone: true }) => failed(FailureClass::Vanished, what),
+        Some(Shortfall { what, gone: false }) => {
+            failed(FailureClass::Contradiction, format!("the Job completed, but {what}"))
+        }
+    }
+}
+
+fn judge_failed(from: &Version, to: &Version, seen: &Observation, reason: &str, message: &str) -> Step {
+    let Some(resource) = &seen.resource else { return read_the_resource() };
+    let why = complaint(&seen.upgrade_task)
+        .or_else(|| seen.pods.iter().find_map(pod_end))
+        .unwrap_or_else(|| format!("the Job failed: {reason}: {message}"));
+    let class = if reason == "DeadlineExceeded" { FailureClass::Deadline } else { FailureClass::Job };
+    after_the_fact(class, from, to, resource, why)
+}
+
+fn judge_suspended(attempt: &Attempt, from: &Version, to: &Version, seen: &Observation) -> Step {
+    let Some(resource) = &seen.resource else { return read_the_resource() };
+    let (class, why) = match &attempt.cancelled {
+        Some(CancelCause::Deadline) => {
+            let last = complaint(&seen.upgrade_task).map_or(String::new(), |last| format!("; last: {last}"));
+            (FailureClass::Deadline, format!("it had not ended at {}{last}", attempt.deadline))
+        }
+        Some(CancelCause::Operator { by }) => (FailureClass::Cancelled, format!("cancelled by {by}")),
+        None => (FailureClass::Cancelled, format!("somebody suspended Job {}", attempt.job_name)),
+    };
+    after_the_fact(class, from, to, resource, why)
+}
+
+fn judge_lost(from: &Version, to: &Version, seen: &Observation, why: &str) -> Step {
+    let Some(resource) = &seen.resource else { return read_the_resource() };
+    after_the_fact(FailureClass::Lost, from, to, resource, why.to_owned())
+}
+
+/// A Job that did not complete proves nothing, even where the resource is at the target: steps after the version's
+/// may be missing. Another attempt is quick then, and finishes what was left.
+fn after_the_fact(class: FailureClass, from: &Version, to: &Version, resource: &ResourceSeen, why: String) -> Step {
+    match resource {
+        ResourceSeen::Gone => failed(FailureClass::Vanished, format!("{why}; the resource is gone")),
+        ResourceSeen::Found(state) => match state.standing(from, to) {
+            Standing::AtTarget => failed(class, format!("{why}; at target, last steps not proven")),
+            Standing::Before | Standing::Drifted(_) => failed(class, why),
+        },
+    }
+}
+
+struct Shortfall {
+    what: String,
+    gone: bool,
+}
+
+/// What is missing for success, if anything.
+fn shortfall(from: &Version, to: &Version, resource: &ResourceSeen) -> Option<Shortfall> {
+    let state = match resource {
+        ResourceSeen::Gone => return Some(Shortfall { what: "the resource is gone".to_owned(), gone: true }),
+        ResourceSeen::Found(state) => state,
+    };
+    let what = match state.standing(from, to) {
+        Standing::AtTarget => state
+            .rolled_out
+            .why_not()
+            .map(|why| format!("it is not rolled out: {why}"))
+            .or_else(|| state.healthy.why_not().map(|why| format!("it is not healthy: {why}"))),
+        Standing::Before => {
+            let behind = state
+                .versions
+                .iter()
+                .find(|seen| seen.version.parse::<Version>().map_or(true, |version| !version.same_release(to)));
+            Some(behind.map_or_else(
+                || format!("it is not at {to}"),
+                |seen| format!("{} has {} {:?} instead of {to}", seen.object, seen.field, seen.version),
+            ))
+        }
+        Standing::Drifted(why) => Some(why),
+    };
+    what.map(|what| Shortfall { what, gone: false })
+}
+
+/// What the UpgradeTask of this attempt says against success.
+fn complaint(task: &UpgradeTaskSeen) -> Option<String> {
+    match task {
+        UpgradeTaskSeen::Ours { status, .. } => outcome::complaint(status),
+        UpgradeTaskSeen::Absent | UpgradeTaskSeen::Other { .. } => None,
+    }
+}
+
+fn pod_end(pod: &crate::domain::observation::PodSeen) -> Option<String> {
+    let code = pod.exit_code.filter(|&code| code != 0)?;
+    let said = pod.termination.as_deref().filter(|said| !said.is_empty());
+    Some(match said {
+        Some(said) => format!("Pod {} ended with exit code {code}: {said}", pod.name),
+        None => format!("Pod {} ended with exit code {code}", pod.name),
+    })
+}
+
+/// The Job has ended, and the resource was not read after it: look again.
+fn read_the_resource() -> Step {
+    Step::Wait { time: Duration::ZERO, doing: "the Job ended; the resource is read next".to_owned() }
+}
+
+fn failed(class: FailureClass, reason: String) -> Step {
+    Step::End(Outcome::Failed { reason, class })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::inventory::{Condition, SeenVersion};
+    use crate::domain::observation::{PodSeen, ResourceState};
+    use crate::domain::{AttemptId, TaskId};
+    use crate::openebs::upgrade_task::{StepStatus, UpgradeTaskStatus};
+
+    const FROM: Version = Version::new(3, 5, 0);
+    const TO: Version = Version::new(3, 6, 0);
+    const UID: &str = "11111111-aaaa";
+
+    struct Zeros;
+
+    impl crate::domain::Entropy for Zeros {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(0);
+        }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_micros(second * 1_000_000)
+    }
+
+    fn attempt(job_uid: Option<&str>) -> Attempt {
+        Attempt {
+            id: AttemptId::new(at(0), &Zeros),
+            task: TaskId::new(at(0), &Zeros),
+            number: 1,
+            job_name: "fl-x".into(),
+            upgrade_task_name: "upgrade-jiva-csi-volume-pvc-1".into(),
+            spec_hash: "h".into(),
+            intended_at: at(0),
+            deadline: at(1000),
+            job_uid: job_uid.map(str::to_owned),
+            upgrade_task_uid: None,
+            cancelled: None,
+            end: None,
+        }
+    }
+
+    fn seen(job: JobSeen) -> Observation {
+        Observation { at: at(10), job, upgrade_task: UpgradeTaskSeen::Absent, pods: vec![], resource: None }
+    }
+
+    fn resource(version: &str) -> Option<ResourceSeen> {
+        Some(ResourceSeen::Found(ResourceState {
+            versions: vec![SeenVersion {
+                object: "JivaVolume/pvc-1".into(),
+                field: "versionDetails.status.current".into(),
+                version: version.into(),
+            }],
+            rolled_out: Condition::Holds,
+            healthy: Condition::Holds,
+            settled: Condition::Holds,
+        }))
+    }
+
+    fn errored() -> UpgradeTaskSeen {
+        UpgradeTaskSeen::Ours {
+            uid: "u".into(),
+            status: UpgradeTaskStatus {
+                phase: "Error".into(),
+                upgrade_detailed_statuses: vec![StepStatus {
+                    step: "REPLICA_UPGRADE".into(),
+                    phase: "Errored".into(),
+                    message: "failed to patch replica sts".into(),
+                    reason: "no such image".into(),
+                    ..StepStatus::default()
+                }],
+                ..UpgradeTaskStatus::default()
+            },
+        }
+    }
+
+    fn step(attempt: &Attempt, seen: &Observation) -> Step {
+        next_step(attempt, (&FROM, &TO), None, seen, at(10))
+    }
+
+    fn complete() -> JobSeen {
+        JobSeen::Complete { uid: UID.into() }
+    }
+
+    fn failed_job() -> JobSeen {
+        JobSeen::Failed { uid: UID.into(), reason: "BackoffLimitExceeded".into(), message: "one Pod failed".into() }
+    }
+
+    fn reason_of(step: Step) -> (FailureClass, String) {
+        match step {
+            Step::End(Outcome::Failed { reason, class }) => (class, reason),
+            other => unreachable!("expected a failure, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_complete_job_with_the_resource_at_target_succeeds_and_an_error_beside_it_is_a_warning() {
+        let mut saw = seen(complete());
+        saw.resource = resource("3.6.0");
+        assert_eq!(step(&attempt(Some(UID)), &saw), Step::End(Outcome::Succeeded { warning: None }));
+        saw.upgrade_task = errored();
+        let Step::End(Outcome::Succeeded { warning: Some(warning) }) = step(&attempt(Some(UID)), &saw) else {
+            unreachable!("not a success with a warning")
+        };
+        assert!(warning.contains("REPLICA_UPGRADE") && warning.contains("no such image"), "{warning}");
+    }
+
+    #[test]
+    fn a_complete_job_is_not_judged_before_the_resource_was_read_after_it() {
+        assert!(matches!(step(&attempt(Some(UID)), &seen(complete())), Step::Wait { .. }));
+    }
+
+    #[test]
+    fn a_complete_job_with_the_resource_elsewhere_is_a_contradiction_that_shows_both() {
+        for unhealthy in [false, true] {
+            let mut saw = seen(complete());
+            saw.resource = resource(if unhealthy { "3.6.0" } else { "3.5.0" });
+            if let (true, Some(ResourceSeen::Found(state))) = (unhealthy, &mut saw.resource) {
+                state.healthy = Condition::Unknown("no replica status".into());
+            }
+            let (class, reason) = reason_of(step(&attempt(Some(UID)), &saw));
+            assert_eq!(class, FailureClass::Contradiction);
+            assert!(reason.starts_with("the Job completed, but "), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_failed_job_fails_with_the_last_step_else_the_pods_end_else_the_condition() {
+        let mut saw = seen(failed_job());
+        saw.resource = resource("3.5.0");
+        assert!(reason_of(step(&attempt(Some(UID)), &saw)).1.contains("BackoffLimitExceeded"));
+        saw.pods = vec![PodSeen {
+            name: "fl-x-1".into(),
+            phase: "Failed".into(),
+            waiting: None,
+            exit_code: Some(255),
+            termination: Some("boom".into()),
+            log_tail: None,
+        }];
+        assert!(reason_of(step(&attempt(Some(UID)), &saw)).1.contains("exit code 255: boom"));
+        saw.upgrade_task = errored();
+        assert!(reason_of(step(&attempt(Some(UID)), &saw)).1.contains("no such image"));
+    }
+
+    #[test]
+    fn a_failed_job_with_the_resource_at_target_is_still_failed() {
+        let mut saw = seen(failed_job());
+        saw.resource = resource("3.6.0");
+        let (class, reason) = reason_of(step(&attempt(Some(UID)), &saw));
+        assert_eq!(class, FailureClass::Job);
+        assert!(reason.ends_with("at target, last steps not proven"), "{reason}");
+    }
+
+    #[test]
+    fn a_job_that_was_recorded_and_is_gone_or_replaced_is_lost() {
+        for job in [JobSeen::Absent, JobSeen::Complete { uid: "another".into() }] {
+            let mut saw = seen(job);
+            saw.resource = resource("3.6.0");
+            assert_eq!(reason_of(step(&attempt(Some(UID)), &saw)).0, FailureClass::Lost);
+        }
+    }
+
+    #[test]
+    fn without_a_recorded_uid_nothing_happened_yet_and_the_upgrade_task_comes_first() {
+        assert_eq!(step(&attempt(None), &seen(JobSeen::Absent)), Step::Act(Action::CreateUpgradeTask));
+        let mut saw = seen(JobSeen::Absent);
+        saw.upgrade_task = UpgradeTaskSeen::Ours { uid: "u".into(), status: UpgradeTaskStatus::default() };
+        assert_eq!(step(&attempt(None), &saw), Step::Act(Action::CreateJob));
+        saw.upgrade_task = UpgradeTaskSeen::Other {
+            uid: "old".into(),
+            whose: "another attempt".into(),
+            status: UpgradeTaskStatus::default(),
+        };
+        assert!(matches!(step(&attempt(None), &saw), Step::Act(Action::DeleteUpgradeTask { .. })));
+    }
+
+    #[test]
+    fn a_job_of_ours_whose_creation_was_never_answered_is_adopted_before_it_is_judged() {
+        for job in [JobSeen::Active { uid: UID.into() }, complete(), failed_job()] {
+            assert_eq!(step(&attempt(None), &seen(job)), Step::Act(Action::Adopt { job_uid: UID.into() }));
+        }
+    }
+
+    #[test]
+    fn a_running_job_waits_whatever_its_upgrade_task_says() {
+        let mut saw = seen(JobSeen::Active { uid: UID.into() });
+        saw.upgrade_task = errored();
+        assert!(matches!(step(&attempt(Some(UID)), &saw), Step::Wait { .. }));
+    }
+
+    #[test]
+    fn past_its_deadline_the_cause_is_stored_then_the_job_suspended_then_its_pods_awaited() {
+        let saw = seen(JobSeen::Active { uid: UID.into() });
+        let late = |attempt: &Attempt, saw: &Observation| next_step(attempt, (&FROM, &TO), None, saw, at(1000));
+        let mut attempt = attempt(Some(UID));
+        assert_eq!(late(&attempt, &saw), Step::Act(Action::Cancel(CancelCause::Deadline)));
+        attempt.cancelled = Some(CancelCause::Deadline);
+        assert_eq!(late(&attempt, &saw), Step::Act(Action::SuspendJob { uid: UID.into() }));
+        let mut suspended = seen(JobSeen::Suspended { uid: UID.into(), pods_left: 1 });
+        assert!(matches!(late(&attempt, &suspended), Step::Wait { .. }));
+        suspended.job = JobSeen::Suspended { uid: UID.into(), pods_left: 0 };
+        suspended.resource = resource("3.5.0");
+        assert_eq!(reason_of(late(&attempt, &suspended)).0, FailureClass::Deadline);
+    }
+
+    #[test]
+    fn a_cancelled_attempt_whose_job_may_be_on_its_way_takes_the_name_first() {
+        let mut attempt = attempt(None);
+        let by = CancelCause::Operator { by: "ada".into() };
+        assert_eq!(
+            next_step(&attempt, (&FROM, &TO), Some(&by), &seen(JobSeen::Absent), at(10)),
+            Step::Act(Action::Cancel(by.clone()))
+        );
+        attempt.cancelled = Some(by);
+        assert_eq!(step(&attempt, &seen(JobSeen::Absent)), Step::Act(Action::FenceJob));
+    }
+
+    #[test]
+    fn a_foreign_job_of_our_name_is_a_conflict_for_a_person() {
+        let saw = seen(JobSeen::Foreign { uid: "x".into(), why: "no label fleetlift.io/hub".into() });
+        let (class, _) = reason_of(step(&attempt(None), &saw));
+        assert!(!class.may_be_retried());
+    }
+
+    #[test]
+    fn a_resource_that_is_gone_is_never_success() {
+        for job in [complete(), failed_job(), JobSeen::Suspended { uid: UID.into(), pods_left: 0 }] {
+            let mut saw = seen(job);
+            saw.resource = Some(ResourceSeen::Gone);
+            assert_eq!(reason_of(step(&attempt(Some(UID)), &saw)).0, FailureClass::Vanished);
+        }
+    }
+}

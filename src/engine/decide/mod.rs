@@ -1,0 +1,47 @@
+//! Decisions, pure: values and the time in, values out. The same functions decide, explain, plan and are simulated.
+
+pub mod attempt;
+pub mod rollout;
+pub mod target;
+
+use std::time::Duration;
+
+use crate::domain::fleet::Strategy;
+
+/// What a strategy means for the tasks of one target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Attempts at one task.
+    pub attempts: u32,
+    /// The wait after the first failed attempt.
+    pub backoff_first: Duration,
+    /// The longest wait between attempts.
+    pub backoff_longest: Duration,
+    /// The time that one Job has.
+    pub task_deadline: Duration,
+    /// The time that one cluster has, while it runs.
+    pub cluster_deadline: Duration,
+    /// How long replicas may take to settle before and between tasks while the target keeps its slots.
+    pub settle_deadline: Duration,
+    /// How often a deferred target is tried again.
+    pub retry_every: Duration,
+}
+
+/// The least time that replicas are given to settle. A rebuild on a slow node takes minutes, whatever the deadlines.
+const SETTLE_AT_LEAST: Duration = Duration::from_secs(600);
+
+impl Rules {
+    /// What `strategy` says about the tasks of one target.
+    pub fn of(strategy: &Strategy) -> Self {
+        let Strategy { deadlines, retries, unreachable, .. } = strategy;
+        Self {
+            attempts: retries.attempts,
+            backoff_first: retries.first.duration(),
+            backoff_longest: retries.longest.duration(),
+            task_deadline: deadlines.task.duration(),
+            cluster_deadline: deadlines.cluster.duration(),
+            settle_deadline: deadlines.task.duration().max(SETTLE_AT_LEAST),
+            retry_every: unreachable.retry_every.duration(),
+        }
+    }
+}

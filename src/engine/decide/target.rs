@@ -1,0 +1,177 @@
+//! What to do next about one running target that has no attempt under way: a pure function of its tasks, a fresh
+//! reading of the cluster, and the time.
+
+use std::time::Duration;
+
+use crate::domain::Timestamp;
+use crate::domain::attempt::{FailureClass, Outcome};
+use crate::domain::inventory::Condition;
+use crate::domain::observation::{ResourceSeen, Standing};
+use crate::domain::plan::PlannedTask;
+use crate::domain::rollout::{RolloutState, Verdict};
+use crate::domain::target::{Deferral, SkipReason, Task, TaskState, backoff};
+
+use super::Rules;
+
+/// How often a cluster is looked at while it settles: replicas rebuild for minutes, and each look reads every replica.
+pub const LOOK_WHILE_SETTLING: Duration = Duration::from_secs(3);
+
+/// What a target needs before anything is read from its cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next<'a> {
+    /// This task is due: read what [`before_task`] wants to know.
+    Consider(&'a Task),
+    /// The next task waits for its backoff.
+    WaitUntil {
+        /// Until when.
+        at: Timestamp,
+        /// Which attempt of which task, in a sentence.
+        doing: String,
+    },
+    /// Every task is settled, or none may start any more.
+    Finish(Finish),
+}
+
+/// How a target ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finish {
+    /// All its tasks succeeded or were not needed.
+    Succeeded,
+    /// A task failed, or the target's deadline passed.
+    Failed {
+        /// Why, in a sentence.
+        reason: String,
+        /// What the tasks that did not start are blocked by.
+        blocked_by: String,
+    },
+    /// The rollout was aborted; what was done is done.
+    Aborted,
+}
+
+/// What a fresh reading says before a task starts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// Whether the control-plane components that the task needs are at the target.
+    pub control_plane: Condition,
+    /// Who works on the resource, if anybody.
+    pub busy: Option<String>,
+    /// The resource.
+    pub resource: ResourceSeen,
+}
+
+/// What to do about a task, after reading.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BeforeTask {
+    /// Start an attempt.
+    Attempt,
+    /// It is done already.
+    Skip(SkipReason),
+    /// It fails without an attempt.
+    Fail(String),
+    /// Look again: replicas settle.
+    Wait {
+        /// How long.
+        time: Duration,
+        /// What is waited for, in a sentence.
+        doing: String,
+    },
+    /// Give the slots back and try later.
+    Defer(Deferral),
+}
+
+/// What a running target without an attempt under way needs next.
+pub fn next<'a>(
+    rollout: &RolloutState,
+    tasks: &'a [Task],
+    planned: &[PlannedTask],
+    running_since: Timestamp,
+    rules: &Rules,
+    now: Timestamp,
+) -> Next<'a> {
+    let failed = tasks.iter().zip(planned).find_map(|(task, plan)| match &task.state {
+        TaskState::Failed { reason, .. } => Some((plan.resource.to_string(), reason.clone())),
+        _ => None,
+    });
+    if let Some((resource, reason)) = failed {
+        return Next::Finish(Finish::Failed { reason: format!("{resource}: {reason}"), blocked_by: resource });
+    }
+    let Some(task) = tasks.iter().find(|task| !task.state.is_settled()) else {
+        return Next::Finish(Finish::Succeeded);
+    };
+    match rollout.verdict() {
+        Some(Verdict::Aborted { .. }) => return Next::Finish(Finish::Aborted),
+        Some(Verdict::Succeeded { .. } | Verdict::Failed { .. }) | None => {}
+    }
+    let deadline = running_since + rules.cluster_deadline;
+    if now >= deadline {
+        let reason = format!("the cluster's deadline passed at {deadline}");
+        return Next::Finish(Finish::Failed { reason, blocked_by: "the cluster's deadline".to_owned() });
+    }
+    match task.state {
+        TaskState::Pending { not_before: Some(at) } if now < at => Next::WaitUntil {
+            at: at.min(deadline),
+            doing: format!("attempt {} of {} at {at}", task.attempts + 1, task.attempts_allowed),
+        },
+        _ => Next::Consider(task),
+    }
+}
+
+/// What to do about the task `planned`, given a fresh reading. `settling_since` is when the cluster was last disturbed:
+/// when the target started, or its previous task ended.
+pub fn before_task(
+    planned: &PlannedTask,
+    reading: &Reading,
+    settling_since: Timestamp,
+    rules: &Rules,
+    now: Timestamp,
+) -> BeforeTask {
+    let state = match &reading.resource {
+        ResourceSeen::Gone => return BeforeTask::Fail("it no longer exists".to_owned()),
+        ResourceSeen::Found(state) => state,
+    };
+    if let Some(by) = &reading.busy {
+        return BeforeTask::Defer(Deferral::Busy { by: by.clone() });
+    }
+    match state.standing(&planned.from, &planned.to) {
+        Standing::Drifted(why) => return BeforeTask::Fail(format!("it drifted from the plan: {why}")),
+        Standing::AtTarget if state.rolled_out.holds() => return BeforeTask::Skip(SkipReason::AlreadyThere),
+        Standing::AtTarget | Standing::Before => {}
+    }
+    if let Some(found) = reading.control_plane.why_not() {
+        return BeforeTask::Defer(Deferral::ControlPlane { found: found.to_owned() });
+    }
+    // A half-done upgrade is repaired by finishing it: its own health cannot be asked for before, its neighbours' can.
+    let healthy = if planned.repair { Condition::Holds } else { state.healthy.clone() };
+    if let Some(what) = healthy.and(state.settled.clone()).why_not() {
+        let until = settling_since + rules.settle_deadline;
+        if now < until {
+            return BeforeTask::Wait {
+                time: LOOK_WHILE_SETTLING.min(until.since(now)),
+                doing: format!("waiting until {what} is over (at most until {until})"),
+            };
+        }
+        return BeforeTask::Defer(Deferral::Unsettled { what: what.to_owned() });
+    }
+    BeforeTask::Attempt
+}
+
+/// The state of a task after one of its attempts ended.
+pub fn after_attempt(task: &Task, outcome: &Outcome, rules: &Rules, now: Timestamp) -> TaskState {
+    match outcome {
+        Outcome::Succeeded { .. } => TaskState::Succeeded { at: now },
+        Outcome::Failed { class, reason } if class.may_be_retried() && task.attempts < task.attempts_allowed => {
+            let failed = rules.attempts.saturating_sub(task.attempts_allowed - task.attempts);
+            let wait = backoff(rules.backoff_first, rules.backoff_longest, failed);
+            tracing::debug!(reason, "an attempt failed; the next one in {wait:?}");
+            TaskState::Pending { not_before: Some(now + wait) }
+        }
+        Outcome::Failed { reason, class: FailureClass::Cancelled } => {
+            TaskState::Failed { at: now, reason: reason.clone() }
+        }
+        Outcome::Failed { reason, .. } if task.attempts > 1 => TaskState::Failed {
+            at: now,
+            reason: format!("{reason} (attempt {} of {})", task.attempts, task.attempts_allowed),
+        },
+        Outcome::Failed { reason, .. } => TaskState::Failed { at: now, reason: reason.clone() },
+    }
+}
