@@ -8,6 +8,7 @@ mod dial;
 pub mod edge;
 pub mod egress;
 pub mod error;
+pub mod inventory;
 pub mod kubeconfig;
 mod kubeconfig_file;
 #[cfg(test)]

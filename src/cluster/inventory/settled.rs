@@ -1,0 +1,77 @@
+//! Whether everything that shares a pool cluster or replicas with a resource is healthy and nothing rebuilds: what must
+//! hold before a pool is restarted, so that no volume ever loses its quorum.
+
+use std::collections::BTreeSet;
+
+use super::cstor_volumes::{replica_is_healthy, volume_is_healthy};
+use super::evidence::{Evidence, deployment_rolled_out};
+use super::objects::{Object as _, Pool, Replica};
+use super::pools::{self, CSPC, Engine, SPC};
+use super::snapshot::{REPLICA_INSTANCE_LABEL, REPLICA_POOL_LABEL, Snapshot, VOLUME_LABEL};
+use crate::domain::ResourceKind;
+use crate::domain::inventory::Condition;
+
+/// Whether what shares pools or replicas with the resource is settled.
+pub(super) fn settled(seen: &Snapshot, resource: &Evidence) -> Condition {
+    match resource.id.kind {
+        ResourceKind::CstorPoolInstance | ResourceKind::CstorPoolCluster => around_pools(seen, &CSPC, resource),
+        ResourceKind::CstorPool | ResourceKind::StoragePoolClaim => around_pools(seen, &SPC, resource),
+        ResourceKind::CstorVolume => resource.healthy.clone().and(around_pools(seen, &CSPC, resource)),
+        ResourceKind::LegacyCstorVolume => resource.healthy.clone().and(around_pools(seen, &SPC, resource)),
+        // A Jiva volume shares nothing with others.
+        ResourceKind::JivaVolume | ResourceKind::LegacyJivaVolume => {
+            resource.healthy.clone().and(resource.rolled_out.clone())
+        }
+    }
+}
+
+fn around_pools(seen: &Snapshot, engine: &Engine, resource: &Evidence) -> Condition {
+    let pools = sharing(seen, engine, &resource.pools);
+    let names: BTreeSet<&str> = pools.iter().map(|pool| pool.metadata.name.as_str()).collect();
+    let mut all = Condition::Holds;
+    for pool in &pools {
+        all = all.and(pools::serves(engine, pool));
+        all = all.and(match pools::deployment(seen, engine, &pool.metadata.name) {
+            Some(deployment) => deployment_rolled_out(&format!("Deployment/{}", deployment.metadata.name), deployment),
+            None => Condition::Fails(format!("pool {} has no Deployment", pool.metadata.name)),
+        });
+    }
+    let (replicas, pool_label) = match engine.pool {
+        ResourceKind::CstorPool => (&seen.legacy_replicas, REPLICA_POOL_LABEL),
+        _ => (&seen.replicas, REPLICA_INSTANCE_LABEL),
+    };
+    // One that is being deleted will not come back, and nobody waits for it.
+    let there = |replica: &&Replica| {
+        replica.metadata.deletion_timestamp.is_none() && names.contains(replica.meta().label(pool_label))
+    };
+    let replicas_here: Vec<&Replica> = replicas.items.iter().filter(there).collect();
+    for replica in &replicas_here {
+        all = all.and(replica_is_healthy(replica));
+    }
+    let volumes: BTreeSet<&str> = replicas_here.iter().map(|replica| replica.metadata.label(VOLUME_LABEL)).collect();
+    if engine.pool == ResourceKind::CstorPoolInstance {
+        let here = |name: &str| volumes.contains(name);
+        for volume in seen.volumes.items.iter().filter(|volume| here(&volume.metadata.name)) {
+            all = all.and(volume_is_healthy(volume));
+        }
+    }
+    let parts = match engine.pool {
+        ResourceKind::CstorPool => [&seen.pools.gap, &replicas.gap, &seen.deployments.gap],
+        _ => [&seen.instances.gap, &replicas.gap, &seen.deployments.gap],
+    };
+    let gap = parts.into_iter().flatten().next();
+    all.and(gap.map_or(Condition::Holds, |gap| Condition::Unknown(gap.clone())))
+}
+
+/// The named pools and all that have a parent in common with them.
+fn sharing<'a>(seen: &'a Snapshot, engine: &Engine, names: &[String]) -> Vec<&'a Pool> {
+    let all = pools::of(seen, engine);
+    let own: Vec<&Pool> = all.iter().filter(|pool| names.contains(&pool.metadata.name)).collect();
+    let parents: BTreeSet<&str> =
+        own.iter().map(|pool| pool.metadata.label(engine.parent_label)).filter(|parent| !parent.is_empty()).collect();
+    all.iter()
+        .filter(|pool| {
+            names.contains(&pool.metadata.name) || parents.contains(pool.metadata.label(engine.parent_label))
+        })
+        .collect()
+}

@@ -1,0 +1,194 @@
+//! Upgrades that have not ended, of whomever: unfinished Jobs and living Pods whose arguments or UpgradeTasks name
+//! something. UpgradeTasks alone say nothing: those of argument mode stay `Started` for ever.
+
+use std::collections::BTreeSet;
+
+use futures::try_join;
+
+use super::listing::{Listing, Reader};
+use super::objects::{JOBS, Job, PODS, Pod, PodSpec, UPGRADE_TASKS};
+use crate::cluster::EdgeError;
+use crate::domain::ResourceRef;
+use crate::domain::inventory::UnderWay;
+use crate::openebs::UpgradeTask;
+use crate::openebs::claim::{self, Claim};
+
+/// Jobs, Pods and UpgradeTasks of the OpenEBS namespace.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Executors {
+    pub jobs: Listing<Job>,
+    pub pods: Listing<Pod>,
+    pub tasks: Listing<UpgradeTask>,
+}
+
+/// An upgrade that has not ended; `None` for resources means that it may be any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unfinished {
+    pub by: String,
+    pub resources: Option<Vec<ResourceRef>>,
+}
+
+impl Executors {
+    pub async fn read(reader: Reader<'_>, namespace: &str) -> Result<Self, EdgeError> {
+        let ns = Some(namespace);
+        let (jobs, pods, tasks) =
+            try_join!(reader.list(&JOBS, ns, ""), reader.list(&PODS, ns, ""), reader.list(&UPGRADE_TASKS, ns, ""),)?;
+        Ok(Self { jobs, pods, tasks })
+    }
+
+    /// What could not be read.
+    pub fn gaps(&self) -> impl Iterator<Item = &String> {
+        [&self.jobs.gap, &self.pods.gap, &self.tasks.gap].into_iter().flatten()
+    }
+
+    /// Every upgrade that has not ended.
+    pub fn unfinished(&self) -> Vec<Unfinished> {
+        let mut found = Vec::new();
+        let mut told: BTreeSet<&str> = BTreeSet::new();
+        for job in self.jobs.items.iter().filter(|job| !self.has_ended(job)) {
+            if let Some(resources) = self.claimed(&job.spec.template.spec) {
+                told.insert(&job.metadata.uid);
+                found.push(Unfinished { by: format!("Job/{}", job.metadata.name), resources });
+            }
+        }
+        // A Pod outlives its Job when that was deleted without it; and Pods may be made by hand.
+        for pod in self.pods.items.iter().filter(|pod| !pod.status.pod_ended()) {
+            if controller(pod).is_some_and(|uid| told.contains(uid)) {
+                continue;
+            }
+            if let Some(resources) = self.claimed(&pod.spec) {
+                found.push(Unfinished { by: format!("Pod/{}", pod.metadata.name), resources });
+            }
+        }
+        found
+    }
+
+    /// Complete, Failed, or suspended without a Pod left: a tombstone.
+    fn has_ended(&self, job: &Job) -> bool {
+        let terminal =
+            job.status.conditions.iter().any(|condition| {
+                matches!(condition.kind.as_str(), "Complete" | "Failed") && condition.status == "True"
+            });
+        let living = || {
+            self.pods
+                .items
+                .iter()
+                .any(|pod| !pod.status.pod_ended() && controller(pod) == Some(job.metadata.uid.as_str()))
+        };
+        terminal || (job.spec.suspend && !living())
+    }
+
+    /// What a Pod claims; outer `None` for nothing, inner `None` for anything.
+    #[expect(clippy::option_option, reason = "no claim and a claim on anything are different answers")]
+    fn claimed(&self, pod: &PodSpec) -> Option<Option<Vec<ResourceRef>>> {
+        let claims: Vec<Claim> = pod.all_containers().filter_map(|container| claim::of(&container.seen())).collect();
+        if claims.is_empty() {
+            return None;
+        }
+        let each = claims.iter().map(|claim| claim::resources(claim, &self.tasks.items));
+        let mut all: Vec<ResourceRef> = match each.collect::<Option<Vec<_>>>() {
+            Some(resources) => resources.into_iter().flatten().collect(),
+            None => return Some(None),
+        };
+        all.sort_unstable();
+        all.dedup();
+        Some(Some(all))
+    }
+}
+
+fn controller(pod: &Pod) -> Option<&str> {
+    pod.metadata.owner_references.iter().find(|owner| owner.controller).map(|owner| owner.uid.as_str())
+}
+
+/// For the inventory: only what exists of what is named, with the pools of a parent that is named.
+pub(super) fn under_way(unfinished: Vec<Unfinished>, existing: &[(ResourceRef, Option<ResourceRef>)]) -> Vec<UnderWay> {
+    let one = |unfinished: Unfinished| {
+        let named = |id: &ResourceRef, parent: Option<&ResourceRef>| match &unfinished.resources {
+            None => true,
+            Some(named) => named.contains(id) || parent.is_some_and(|parent| named.contains(parent)),
+        };
+        let resources = existing.iter().filter(|(id, parent)| named(id, parent.as_ref())).map(|(id, _)| id.clone());
+        UnderWay { resources: resources.collect(), by: unfinished.by }
+    };
+    unfinished.into_iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ResourceKind as K;
+    use serde_json::{Value, json};
+
+    fn resource(kind: K, name: &str) -> ResourceRef {
+        ResourceRef { kind, name: name.into() }
+    }
+
+    fn executors(jobs: Value, pods: Value, tasks: Value) -> Executors {
+        let listed = |items| serde_json::from_value(items).unwrap();
+        Executors {
+            jobs: Listing { items: listed(jobs), ..Listing::default() },
+            pods: Listing { items: serde_json::from_value(pods).unwrap(), ..Listing::default() },
+            tasks: Listing { items: serde_json::from_value(tasks).unwrap(), ..Listing::default() },
+        }
+    }
+
+    fn job(name: &str, args: &[&str], suspend: bool, conditions: Value) -> Value {
+        json!({"metadata": {"name": name, "uid": format!("uid-{name}")},
+            "spec": {"suspend": suspend, "template": {"spec": {"containers": [
+                {"name": "upgrade", "image": "openebs/upgrade:3.6.0", "args": args}]}}},
+            "status": {"conditions": conditions}})
+    }
+
+    #[test]
+    fn only_complete_and_failed_end_a_job_and_a_tombstone_has_ended() {
+        let args = ["cstor-cspc", "a"];
+        let seen = executors(
+            json!([
+                job("runs", &args, false, json!([])),
+                job("fails-soon", &args, false, json!([{"type": "FailureTarget", "status": "True"}])),
+                job("failed", &args, false, json!([{"type": "Failed", "status": "True"}])),
+                job("done", &args, false, json!([{"type": "Complete", "status": "True"}])),
+                job("tombstone", &args, true, json!([{"type": "Suspended", "status": "True"}])),
+            ]),
+            json!([]),
+            json!([]),
+        );
+        let by: Vec<String> = seen.unfinished().into_iter().map(|one| one.by).collect();
+        assert_eq!(by, ["Job/runs", "Job/fails-soon"]);
+    }
+
+    #[test]
+    fn a_suspended_job_whose_pod_still_ends_has_not_ended() {
+        let pod = json!({"metadata": {"name": "p", "ownerReferences": [{"uid": "uid-s", "controller": true}]},
+            "spec": {"containers": [{"image": "openebs/upgrade:3.6.0", "args": ["cstor-cspc", "a"]}]},
+            "status": {"phase": "Running"}});
+        let seen = executors(json!([job("s", &["cstor-cspc", "a"], true, json!([]))]), json!([pod]), json!([]));
+        let by: Vec<String> = seen.unfinished().into_iter().map(|one| one.by).collect();
+        assert_eq!(by, ["Job/s"], "the Pod is told with its Job");
+    }
+
+    #[test]
+    fn a_pod_whose_job_is_gone_still_counts() {
+        let pod = json!({"metadata": {"name": "orphan", "ownerReferences": [{"uid": "gone", "controller": true}]},
+            "spec": {"containers": [{"image": "openebs/upgrade:3.6.0", "args": ["resource"],
+                "env": [{"name": "UPGRADE_TASK_LABEL", "value": "x=1"}]}]}, "status": {"phase": "Running"}});
+        let task = json!({"metadata": {"name": "t", "labels": {"x": "1"}},
+            "spec": {"cstorPoolInstance": {"cspiName": "cspi-a"}}});
+        let seen = executors(json!([]), json!([pod]), json!([task]));
+        let cspi = resource(K::CstorPoolInstance, "cspi-a");
+        assert_eq!(seen.unfinished(), [Unfinished { by: "Pod/orphan".into(), resources: Some(vec![cspi]) }]);
+    }
+
+    #[test]
+    fn a_parent_that_is_named_stands_for_its_pools() {
+        let parent = resource(K::CstorPoolCluster, "a");
+        let existing = [
+            (parent.clone(), None),
+            (resource(K::CstorPoolInstance, "a-1"), Some(parent.clone())),
+            (resource(K::CstorPoolInstance, "b-1"), Some(resource(K::CstorPoolCluster, "b"))),
+        ];
+        let named = vec![Unfinished { by: "Job/j".into(), resources: Some(vec![parent.clone()]) }];
+        let told = under_way(named, &existing);
+        assert_eq!(told[0].resources, [parent, resource(K::CstorPoolInstance, "a-1")]);
+    }
+}
