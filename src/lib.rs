@@ -17,6 +17,8 @@ pub mod cli;
 #[cfg(feature = "hub")]
 pub mod cluster;
 #[cfg(feature = "hub")]
+pub mod connections;
+#[cfg(feature = "hub")]
 pub mod engine;
 #[cfg(feature = "executor")]
 pub mod executor;

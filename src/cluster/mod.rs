@@ -19,6 +19,7 @@ pub mod nouns;
 mod text;
 pub mod tls;
 mod transport;
+pub mod vault;
 
 pub use access::{Credential, EdgeAccess, InvalidCredential, InvalidServerUrl, ServerUrl};
 pub use address::{AddressPolicy, Denied, InvalidNetwork, Network};
@@ -27,3 +28,4 @@ pub use egress::{Egress, InvalidEgress};
 pub use error::{EdgeError, Phase, Retry, WaitingFor};
 pub use limits::Limits;
 pub use nouns::Noun;
+pub use vault::{Unusable, Vault};

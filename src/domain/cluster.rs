@@ -83,3 +83,16 @@ pub struct Failing {
     /// What happened last.
     pub error: String,
 }
+
+/// A credential as it is stored: never in clear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedCredential {
+    /// Raised by each replacement; bound into the envelope.
+    pub version: i64,
+    /// The envelope (`seal`).
+    pub envelope: Vec<u8>,
+    /// The CA certificates, PEM; their SHA-256 is bound into the envelope.
+    pub ca_pem: String,
+    /// The name in the server's certificate, where it differs from the host of the URL.
+    pub tls_server_name: Option<String>,
+}

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 pub use records::*;
 
 use crate::domain::budget::{Scope, Usage};
-use crate::domain::cluster::{Cluster, Reach};
+use crate::domain::cluster::{Cluster, Reach, SealedCredential};
 use crate::domain::event::{Event, StoredEvent};
 use crate::domain::rollout::Rollout;
 use crate::domain::target::{Target, Task};

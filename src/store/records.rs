@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::attempt::Attempt;
 use crate::domain::budget::Claim;
-use crate::domain::cluster::Cluster;
+use crate::domain::cluster::{Cluster, SealedCredential};
 use crate::domain::event::Event;
 use crate::domain::rollout::{Rollout, RolloutState, Wave};
 use crate::domain::target::{Target, TargetState, Task, TaskState};
@@ -41,19 +41,6 @@ pub struct NewCluster {
     pub credential: SealedCredential,
     /// What tells of it.
     pub events: Vec<Event>,
-}
-
-/// A credential as it is stored: never in clear.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SealedCredential {
-    /// Raised by each replacement; bound into the envelope.
-    pub version: i64,
-    /// The envelope (`seal`).
-    pub envelope: Vec<u8>,
-    /// The CA certificates, PEM; their SHA-256 is bound into the envelope.
-    pub ca_pem: String,
-    /// The name in the server's certificate, where it differs from the host of the URL.
-    pub tls_server_name: Option<String>,
 }
 
 /// The last inventory of a cluster.

@@ -1,0 +1,86 @@
+//! Sealed credentials: what of an [`EdgeAccess`] is encrypted, and to what it is bound.
+
+use sha2::{Digest as _, Sha256};
+
+use super::access::{Credential, EdgeAccess, InvalidCredential, InvalidServerUrl, ServerUrl};
+use crate::domain::cluster::SealedCredential;
+use crate::domain::{ClusterId, Entropy, HubId};
+use crate::seal::{Binding, Keyring, OpenError, SealError};
+
+/// The sealed column of a cluster's row.
+const FIELD: &str = "credential";
+
+/// Seals and opens the credentials of one hub's clusters.
+pub struct Vault {
+    keyring: Keyring,
+    hub: HubId,
+}
+
+/// A stored credential cannot be used: the row was changed by other hands, or the key is not the one it was sealed with.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// The envelope does not open under this hub's key and this row.
+    #[error("its credential does not open: {0}")]
+    Sealed(#[from] OpenError),
+    /// What was sealed is of another version.
+    #[error("its credential cannot be read: {0}")]
+    Content(#[from] InvalidCredential),
+    /// The URL in the row is none.
+    #[error("its server URL cannot be used: {0}")]
+    Server(#[from] InvalidServerUrl),
+}
+
+impl Vault {
+    /// The vault of hub `hub`.
+    pub const fn new(keyring: Keyring, hub: HubId) -> Self {
+        Self { keyring, hub }
+    }
+
+    /// The hub that the credentials are bound to.
+    pub const fn hub(&self) -> HubId {
+        self.hub
+    }
+
+    /// Seals `access`'s credential as the `version`-th of `cluster`.
+    pub fn seal(
+        &self,
+        cluster: ClusterId,
+        version: i64,
+        access: &EdgeAccess,
+        entropy: &dyn Entropy,
+    ) -> Result<SealedCredential, SealError> {
+        let server = access.server.as_str();
+        let binding = self.binding(cluster, version, server, &access.ca_pem);
+        Ok(SealedCredential {
+            version,
+            envelope: self.keyring.seal(&binding, &access.credential.to_sealed_bytes(), entropy)?,
+            ca_pem: access.ca_pem.clone(),
+            tls_server_name: access.tls_server_name.clone(),
+        })
+    }
+
+    /// How to reach `cluster`, whose row says `server`.
+    pub fn open(&self, cluster: ClusterId, server: &str, sealed: &SealedCredential) -> Result<EdgeAccess, Unusable> {
+        let SealedCredential { version, envelope, ca_pem, tls_server_name } = sealed;
+        let opened = self.keyring.open(&self.binding(cluster, *version, server, ca_pem), envelope)?;
+        Ok(EdgeAccess {
+            server: server.parse::<ServerUrl>()?,
+            ca_pem: ca_pem.clone(),
+            tls_server_name: tls_server_name.clone(),
+            credential: Credential::from_sealed_bytes(&opened)?,
+            namespace: None,
+            context: String::new(),
+        })
+    }
+
+    fn binding<'a>(&self, cluster: ClusterId, version: i64, server: &'a str, ca_pem: &str) -> Binding<'a> {
+        Binding {
+            hub: self.hub,
+            cluster,
+            field: FIELD,
+            version: version.unsigned_abs(),
+            server_url: server,
+            ca_sha256: Sha256::digest(ca_pem.as_bytes()).into(),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! From a registered cluster to a connection: its row, its unsealed credential, and the connections that are kept.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::cluster::{Edge, Egress, Surroundings, Unusable, Vault};
+use crate::domain::cluster::{Cluster, ClusterState};
+use crate::domain::event::{Actor, Event, EventType, Subject};
+use crate::domain::{ClusterId, Timestamp};
+use crate::store::{Store, StoreError};
+
+/// A connection that nobody used for so long is let go: a socket and some 50 KiB each.
+const KEPT_UNUSED: Duration = Duration::from_secs(60);
+
+/// Each cluster's credential is reported as used once for each purpose in this time, with a count.
+const REPORTED_EVERY: Duration = Duration::from_secs(3600);
+
+/// What a credential is used for: part of its audit event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Carrying out a rollout.
+    Rollout,
+    /// Reading what the cluster runs.
+    Inventory,
+    /// Somebody asked for a check.
+    Check,
+}
+
+impl Purpose {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Rollout => "rollout",
+            Self::Inventory => "inventory",
+            Self::Check => "check",
+        }
+    }
+}
+
+/// Why a registered cluster cannot be connected to, before anything is sent.
+#[derive(Debug, thiserror::Error)]
+pub enum NotConnectable {
+    /// It was removed.
+    #[error("the cluster was removed")]
+    Removed,
+    /// It is in quarantine.
+    #[error("the cluster is quarantined: {why}")]
+    Quarantined {
+        /// Why.
+        why: String,
+    },
+    /// Its credential cannot be used.
+    #[error(transparent)]
+    Credential(#[from] Unusable),
+    /// Its egress is none of the hub's.
+    #[error("the hub has no egress named {0}; name it under edge.egress, or register the cluster without")]
+    NoSuchEgress(String),
+    /// Its certificates cannot be used.
+    #[error("its certificates cannot be used: {0}")]
+    Certificates(String),
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The connections of one hub.
+pub struct Connections {
+    store: Arc<dyn Store>,
+    vault: Vault,
+    around: Surroundings,
+    egresses: BTreeMap<String, Egress>,
+    kept: Mutex<HashMap<ClusterId, Kept>>,
+    used: Mutex<HashMap<(ClusterId, Purpose), Used>>,
+}
+
+struct Kept {
+    edge: Edge,
+    row_version: i64,
+    used_at: Timestamp,
+}
+
+struct Used {
+    since: Timestamp,
+    count: u32,
+}
+
+impl Connections {
+    /// No connections yet.
+    pub fn new(store: Arc<dyn Store>, vault: Vault, around: Surroundings, egresses: BTreeMap<String, Egress>) -> Self {
+        Self { store, vault, around, egresses, kept: Mutex::default(), used: Mutex::default() }
+    }
+
+    /// The vault that seals what is registered here.
+    pub const fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// What all connections share.
+    pub const fn surroundings(&self) -> &Surroundings {
+        &self.around
+    }
+
+    /// The hub's egress of that name.
+    pub fn egress(&self, name: Option<&str>) -> Result<Option<Egress>, NotConnectable> {
+        let Some(name) = name else { return Ok(None) };
+        self.egresses.get(name).cloned().map(Some).ok_or_else(|| NotConnectable::NoSuchEgress(name.to_owned()))
+    }
+
+    /// A connection to `cluster`, kept or new; it connects when it is first asked something.
+    pub async fn to(&self, cluster: &Cluster, purpose: Purpose) -> Result<Edge, NotConnectable> {
+        match &cluster.state {
+            ClusterState::Active => {}
+            ClusterState::Quarantined { why } => return Err(NotConnectable::Quarantined { why: why.clone() }),
+            ClusterState::Removed { .. } => return Err(NotConnectable::Removed),
+        }
+        let now = self.around.clock.now();
+        if let Some(edge) = self.kept(cluster, now) {
+            return Ok(edge);
+        }
+        let sealed = self.store.credential(cluster.id).await?;
+        if let Some(event) = self.note_use(cluster.id, purpose, now) {
+            self.store.record(vec![event]).await?;
+        }
+        let access = self.vault.open(cluster.id, &cluster.server, &sealed)?;
+        let egress = self.egress(cluster.egress.as_deref())?;
+        let edge = Edge::new(&access, egress, &cluster.namespace, cluster.identity.clone(), &self.around)
+            .map_err(|problem| NotConnectable::Certificates(problem.to_string()))?;
+        self.keep(cluster, edge.clone(), now);
+        Ok(edge)
+    }
+
+    /// Lets a kept connection go: the next use connects anew.
+    pub fn forget(&self, cluster: ClusterId) {
+        lock(&self.kept).remove(&cluster);
+    }
+
+    fn kept(&self, cluster: &Cluster, now: Timestamp) -> Option<Edge> {
+        let mut kept = lock(&self.kept);
+        let found = kept.get_mut(&cluster.id).filter(|kept| kept.row_version == cluster.version)?;
+        found.used_at = now;
+        Some(found.edge.clone())
+    }
+
+    fn keep(&self, cluster: &Cluster, edge: Edge, now: Timestamp) {
+        let mut kept = lock(&self.kept);
+        kept.retain(|_, kept| now.since(kept.used_at) < KEPT_UNUSED);
+        kept.insert(cluster.id, Kept { edge, row_version: cluster.version, used_at: now });
+    }
+
+    fn note_use(&self, cluster: ClusterId, purpose: Purpose, now: Timestamp) -> Option<Event> {
+        let mut used = lock(&self.used);
+        let uses = match used.get_mut(&(cluster, purpose)) {
+            Some(recent) if now.since(recent.since) < REPORTED_EVERY => {
+                recent.count += 1;
+                return None;
+            }
+            earlier => earlier.map_or(0, |earlier| earlier.count),
+        };
+        used.retain(|_, recent| now.since(recent.since) < REPORTED_EVERY);
+        used.insert((cluster, purpose), Used { since: now, count: 0 });
+        let subject = Subject { cluster: Some(cluster), ..Subject::default() };
+        let event = Event::new(now, EventType::CredentialUnsealed, Actor::engine(), subject);
+        Some(event.with("purpose", purpose.name()).with("uses_since_last_report", uses))
+    }
+}
+
+/// What the locks guard stays consistent between any two statements, so a panic elsewhere spoils nothing.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
