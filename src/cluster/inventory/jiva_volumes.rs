@@ -1,11 +1,10 @@
 //! Jiva volumes. The CSI engine's have a JivaVolume, which tells how its replicas are; the external provisioner's are
 //! Deployments and a Service, whose replicas' sync only the executor sees, from inside the cluster.
 
-use std::collections::BTreeMap;
-
 use super::evidence::{Evidence, said};
-use super::objects::{Jiva, Object as _, Service, Workload};
-use super::snapshot::{Snapshot, VOLUME_LABEL};
+use super::index::Index;
+use super::objects::{Jiva, Object as _, Workload};
+use crate::domain::fleet::check_object_name;
 use crate::domain::inventory::{Condition, Replicas};
 use crate::domain::{ResourceKind, ResourceRef};
 
@@ -14,29 +13,27 @@ const LEGACY_CONTROLLER: (&str, &str) = ("openebs.io/controller", "jiva-controll
 const LEGACY_REPLICA: (&str, &str) = ("openebs.io/replica", "jiva-replica");
 
 /// All Jiva volumes of the CSI engine.
-pub(super) fn csi(seen: &Snapshot) -> Vec<Evidence> {
+pub(super) fn csi(seen: &Index<'_>) -> Vec<Evidence> {
     seen.jivas.items.iter().map(|jiva| csi_evidence(seen, jiva)).collect()
 }
 
-fn csi_evidence(seen: &Snapshot, jiva: &Jiva) -> Evidence {
+fn csi_evidence(seen: &Index<'_>, jiva: &Jiva) -> Evidence {
     let name = &jiva.metadata.name;
     let mut evidence =
         Evidence::of(ResourceRef { kind: ResourceKind::JivaVolume, name: name.clone() }, &seen.namespace);
     evidence.versioned(&format!("JivaVolume/{name}"), &jiva.version_details, None);
 
-    let of_volume = |item: &Workload, component: &str| {
-        item.meta().label(VOLUME_LABEL) == name && item.meta().label(COMPONENT) == component
-    };
-    match seen.deployments.items.iter().find(|item| of_volume(item, "jiva-controller")) {
+    let is = |item: &&&Workload, component: &str| item.meta().label(COMPONENT) == component;
+    match seen.volume_deployments.of(name).iter().find(|item| is(item, "jiva-controller")) {
         Some(controller) => evidence.deployment(controller),
         None => evidence.needs_rolled_out(Condition::Fails(format!("volume {name} has no controller Deployment"))),
     }
-    let replicas = seen.stateful_sets.items.iter().find(|item| of_volume(item, "jiva-replica"));
+    let replicas = seen.volume_sets.of(name).iter().find(|item| is(item, "jiva-replica"));
     match replicas {
         Some(replicas) => evidence.stateful_set(replicas),
         None => evidence.needs_rolled_out(Condition::Fails(format!("volume {name} has no replica StatefulSet"))),
     }
-    for service in services(seen, name) {
+    for service in seen.volume_services.of(name) {
         evidence.labelled(&format!("Service/{}", service.metadata.name), &service.metadata);
     }
 
@@ -69,19 +66,20 @@ fn csi_evidence(seen: &Snapshot, jiva: &Jiva) -> Evidence {
 }
 
 /// All Jiva volumes of the external provisioner.
-pub(super) fn legacy(seen: &Snapshot) -> Vec<Evidence> {
-    let mut of_volumes: BTreeMap<&str, Vec<&Workload>> = BTreeMap::new();
-    for deployment in &seen.deployments.items {
-        let name = deployment.meta().label(VOLUME_LABEL);
-        if !name.is_empty() && (has(deployment, LEGACY_CONTROLLER) || has(deployment, LEGACY_REPLICA)) {
-            of_volumes.entry(name).or_default().push(deployment);
-        }
-    }
-    of_volumes.into_iter().filter_map(|(name, deployments)| legacy_evidence(seen, name, &deployments)).collect()
+pub(super) fn legacy(seen: &Index<'_>) -> Vec<Evidence> {
+    let owners = seen.volume_deployments.owners();
+    let of_owner = |name: &&str| {
+        let all = seen.volume_deployments.of(name).iter().copied();
+        let own: Vec<&Workload> = all.filter(|one| has(one, LEGACY_CONTROLLER) || has(one, LEGACY_REPLICA)).collect();
+        legacy_evidence(seen, name, &own)
+    };
+    owners.iter().filter_map(of_owner).collect()
 }
 
-fn legacy_evidence(seen: &Snapshot, name: &str, deployments: &[&Workload]) -> Option<Evidence> {
-    crate::domain::fleet::check_object_name(name).ok()?;
+fn legacy_evidence(seen: &Index<'_>, name: &str, deployments: &[&Workload]) -> Option<Evidence> {
+    if deployments.is_empty() || check_object_name(name).is_err() {
+        return None;
+    }
     let controller = deployments.iter().find(|one| has(one, LEGACY_CONTROLLER));
     let place = controller.or(deployments.first()).map(|one| one.metadata.namespace.clone()).unwrap_or_default();
     let place = if place.is_empty() { &seen.namespace } else { &place };
@@ -99,7 +97,7 @@ fn legacy_evidence(seen: &Snapshot, name: &str, deployments: &[&Workload]) -> Op
             healthy += count(deployment.status.available_replicas);
         }
     }
-    for service in services(seen, name) {
+    for service in seen.volume_services.of(name) {
         evidence.labelled(&format!("Service/{}", service.metadata.name), &service.metadata);
     }
     if healthy < wanted || wanted == 0 {
@@ -109,11 +107,6 @@ fn legacy_evidence(seen: &Snapshot, name: &str, deployments: &[&Workload]) -> Op
     evidence.doubt(seen.deployments.gap.as_ref());
     evidence.doubt(seen.services.gap.as_ref());
     Some(evidence)
-}
-
-fn services<'a>(seen: &'a Snapshot, volume: &str) -> impl Iterator<Item = &'a Service> {
-    let volume = volume.to_owned();
-    seen.services.items.iter().filter(move |service| service.meta().label(VOLUME_LABEL) == volume)
 }
 
 fn has(deployment: &Workload, (key, value): (&str, &str)) -> bool {

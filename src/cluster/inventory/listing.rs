@@ -233,7 +233,7 @@ pub(super) fn parse<T: DeserializeOwned + HasName>(object: &ApiObject, body: &[u
                 match serde_json::from_value(item) {
                     Ok(item) => items.push(item),
                     Err(error) => {
-                        gap = Some(format!("a {} cannot be read: {}", object.kind, plain(&error.to_string(), 200)))
+                        gap = Some(format!("a {} cannot be read: {}", object.kind, plain(&error.to_string(), 200)));
                     }
                 }
             }

@@ -6,6 +6,7 @@
 mod cstor_volumes;
 mod evidence;
 mod history;
+mod index;
 mod jiva_volumes;
 mod listing;
 mod objects;
@@ -21,6 +22,7 @@ use std::collections::BTreeSet;
 use futures::try_join;
 
 use self::evidence::Evidence;
+use self::index::Index;
 use self::listing::{Listing, Reader};
 use self::objects::{PODS, Pod, Pool, UPGRADE_RESULTS};
 use self::snapshot::{POOL_CLAIM_LABEL, POOL_CLUSTER_LABEL, Snapshot, Surroundings, VOLUME_LABEL};
@@ -57,7 +59,7 @@ pub async fn read(edge: &Edge) -> Result<Inventory, EdgeError> {
         problems.push("the CRD upgradetasks.openebs.io is not installed".to_owned());
     }
 
-    let mut resources: Vec<_> = understand(&seen).into_iter().map(Evidence::into_resource).collect();
+    let mut resources: Vec<_> = understand(&Index::of(&seen)).into_iter().map(Evidence::into_resource).collect();
     resources.sort_by(|a, b| a.id.cmp(&b.id));
     if resources.len() > Inventory::RESOURCES_MAX {
         problems.push(format!("only {} of {} resources are kept", Inventory::RESOURCES_MAX, resources.len()));
@@ -91,7 +93,8 @@ pub async fn read_resource(
     resource_namespace: &str,
 ) -> Result<ResourceSeen, EdgeError> {
     let seen = Snapshot::around(Reader::new(edge), edge.namespace(), resource, resource_namespace).await?;
-    let found = understand(&seen).into_iter().find(|evidence| evidence.id == *resource);
+    let index = Index::of(&seen);
+    let found = understand(&index).into_iter().find(|evidence| evidence.id == *resource);
     let Some(evidence) = found else {
         return match absence(&seen, resource.kind) {
             Absence::Seen => Ok(ResourceSeen::Gone),
@@ -99,7 +102,7 @@ pub async fn read_resource(
             Absence::Hidden(gap) => Err(hidden(resource, gap)),
         };
     };
-    let settled = settled::settled(&seen, &evidence);
+    let settled = settled::settled(&index, &evidence);
     Ok(ResourceSeen::Found(evidence.into_state(settled)))
 }
 
@@ -133,7 +136,7 @@ pub async fn busy(edge: &Edge, resource: &ResourceRef) -> Result<Option<String>,
 }
 
 /// Everything that the snapshot shows.
-fn understand(seen: &Snapshot) -> Vec<Evidence> {
+fn understand(seen: &Index<'_>) -> Vec<Evidence> {
     let kinds = [
         pools::pool_clusters(seen),
         pools::pool_claims(seen),

@@ -252,4 +252,5 @@ pub(super) const REPLICAS: ApiObject = custom("cstor.openebs.io", &["v1"], "csto
 pub(super) const LEGACY_REPLICAS: ApiObject =
     custom("openebs.io", &["v1alpha1"], "cstorvolumereplicas", "CStorVolumeReplica");
 pub(super) const UPGRADE_TASKS: ApiObject = custom("openebs.io", &["v1alpha1"], "upgradetasks", "UpgradeTask");
-pub(super) const UPGRADE_RESULTS: ApiObject = custom("openebs.io", &["v1alpha1"], "upgraderesults", "UpgradeResult");
+pub(super) const UPGRADE_RESULTS: ApiObject =
+    custom("openebs.io", &["v1alpha1", "v1beta1"], "upgraderesults", "UpgradeResult");

@@ -1,10 +1,9 @@
 //! Pools and what groups them, of both engines: CSPC with CSPIs, SPC with CSPs. They differ in names only.
 
 use super::evidence::{Evidence, VERSION_LABEL, said};
+use super::index::Index;
 use super::objects::{Object as _, Pool, Workload};
-use super::snapshot::{
-    INSTANCE_DEPLOYMENT_LABEL, POOL_CLAIM_LABEL, POOL_CLUSTER_LABEL, POOL_DEPLOYMENT_LABEL, Snapshot,
-};
+use super::snapshot::{POOL_CLAIM_LABEL, POOL_CLUSTER_LABEL};
 use crate::domain::inventory::{Condition, Replicas};
 use crate::domain::{ResourceKind, ResourceRef};
 use crate::openebs::kinds;
@@ -15,8 +14,6 @@ pub(super) struct Engine {
     pub parent: ResourceKind,
     /// On pools: the parent's name.
     pub parent_label: &'static str,
-    /// On Deployments: the pool's name.
-    pub deployment_label: &'static str,
     /// The phase of a pool that serves.
     pub online: &'static [&'static str],
 }
@@ -25,7 +22,6 @@ pub(super) const CSPC: Engine = Engine {
     pool: ResourceKind::CstorPoolInstance,
     parent: ResourceKind::CstorPoolCluster,
     parent_label: POOL_CLUSTER_LABEL,
-    deployment_label: INSTANCE_DEPLOYMENT_LABEL,
     online: &["ONLINE"],
 };
 
@@ -33,12 +29,11 @@ pub(super) const SPC: Engine = Engine {
     pool: ResourceKind::CstorPool,
     parent: ResourceKind::StoragePoolClaim,
     parent_label: POOL_CLAIM_LABEL,
-    deployment_label: POOL_DEPLOYMENT_LABEL,
     online: &["Healthy", "ONLINE", "Online"],
 };
 
 /// All pool instances and pool clusters.
-pub(super) fn pool_clusters(seen: &Snapshot) -> Vec<Evidence> {
+pub(super) fn pool_clusters(seen: &Index<'_>) -> Vec<Evidence> {
     let mut found: Vec<Evidence> = seen.instances.items.iter().map(|pool| pool_evidence(seen, &CSPC, pool)).collect();
     for cluster in &seen.pool_clusters.items {
         let wanted = u32::try_from(cluster.spec.pools.len()).unwrap_or(u32::MAX);
@@ -51,7 +46,7 @@ pub(super) fn pool_clusters(seen: &Snapshot) -> Vec<Evidence> {
 }
 
 /// All pools and pool claims of the legacy engine.
-pub(super) fn pool_claims(seen: &Snapshot) -> Vec<Evidence> {
+pub(super) fn pool_claims(seen: &Index<'_>) -> Vec<Evidence> {
     let mut found: Vec<Evidence> = seen.pools.items.iter().map(|pool| pool_evidence(seen, &SPC, pool)).collect();
     for claim in &seen.pool_claims.items {
         let mut evidence = parent_evidence(seen, &SPC, &claim.metadata.name, None);
@@ -64,7 +59,7 @@ pub(super) fn pool_claims(seen: &Snapshot) -> Vec<Evidence> {
 }
 
 /// The pools of an engine.
-pub(super) fn of<'a>(seen: &'a Snapshot, engine: &Engine) -> &'a [Pool] {
+pub(super) fn of<'a>(seen: &'a Index<'_>, engine: &Engine) -> &'a [Pool] {
     match engine.pool {
         ResourceKind::CstorPool => &seen.pools.items,
         _ => &seen.instances.items,
@@ -83,14 +78,24 @@ pub(super) fn serves(engine: &Engine, pool: &Pool) -> Condition {
     Condition::Holds
 }
 
-/// The Deployment of a pool.
-pub(super) fn deployment<'a>(seen: &'a Snapshot, engine: &Engine, pool: &str) -> Option<&'a Workload> {
-    seen.deployments.items.iter().find(|deployment| {
-        deployment.meta().label(engine.deployment_label) == pool && deployment.meta().namespace == seen.namespace
-    })
+/// The pools of a parent.
+pub(super) fn children<'s, 'a>(seen: &'s Index<'a>, engine: &Engine, parent: &str) -> &'s [&'a Pool] {
+    match engine.pool {
+        ResourceKind::CstorPool => seen.pools_of.of(parent),
+        _ => seen.instances_of.of(parent),
+    }
 }
 
-fn pool_evidence(seen: &Snapshot, engine: &Engine, pool: &Pool) -> Evidence {
+/// The Deployment of a pool.
+pub(super) fn deployment<'a>(seen: &Index<'a>, engine: &Engine, pool: &str) -> Option<&'a Workload> {
+    let owned = match engine.pool {
+        ResourceKind::CstorPool => seen.pool_deployments.of(pool),
+        _ => seen.instance_deployments.of(pool),
+    };
+    owned.iter().find(|deployment| deployment.meta().namespace == seen.namespace).copied()
+}
+
+fn pool_evidence(seen: &Index<'_>, engine: &Engine, pool: &Pool) -> Evidence {
     let name = &pool.metadata.name;
     let mut evidence = Evidence::of(ResourceRef { kind: engine.pool, name: name.clone() }, &seen.namespace);
     let parent = pool.metadata.label(engine.parent_label);
@@ -114,12 +119,11 @@ fn pool_evidence(seen: &Snapshot, engine: &Engine, pool: &Pool) -> Evidence {
 }
 
 /// What groups pools: it is as healthy as they are. Its own version is added by the caller.
-fn parent_evidence(seen: &Snapshot, engine: &Engine, name: &str, wanted: Option<u32>) -> Evidence {
+fn parent_evidence(seen: &Index<'_>, engine: &Engine, name: &str, wanted: Option<u32>) -> Evidence {
     let mut evidence = Evidence::of(ResourceRef { kind: engine.parent, name: name.to_owned() }, &seen.namespace);
-    let children: Vec<&Pool> =
-        of(seen, engine).iter().filter(|pool| pool.metadata.label(engine.parent_label) == name).collect();
+    let children = children(seen, engine, name);
     let mut healthy = 0;
-    for pool in &children {
+    for pool in children {
         let one = pool_evidence(seen, engine, pool);
         healthy += u32::from(one.healthy.holds());
         evidence.needs_healthy(one.healthy);
@@ -135,23 +139,20 @@ fn parent_evidence(seen: &Snapshot, engine: &Engine, name: &str, wanted: Option<
     let gap = if engine.pool == ResourceKind::CstorPool { &seen.pools.gap } else { &seen.instances.gap };
     evidence.doubt(gap.as_ref());
     let mut labels = children.iter().map(|pool| (pool.metadata.name.as_str(), pool.metadata.label(VERSION_LABEL)));
-    if let Some((first, version)) = labels.next() {
-        if let Some((other, another)) = labels.find(|(_, another)| *another != version) {
-            evidence.sign(format!(
-                "mixed versions: pool {first} is at {}, pool {other} at {}",
-                said(version),
-                said(another)
-            ));
-        }
+    if let Some((first, version)) = labels.next()
+        && let Some((other, another)) = labels.find(|(_, another)| *another != version)
+    {
+        let (version, another) = (said(version), said(another));
+        evidence.sign(format!("mixed versions: pool {first} is at {version}, pool {other} at {another}"));
     }
     evidence.pools.sort_unstable();
     evidence
 }
 
 /// All pools are where their parent is not: their upgrade was never closed.
-fn behind_its_pools(seen: &Snapshot, engine: &Engine, evidence: &mut Evidence, current: &str) {
-    let mut pools = of(seen, engine).iter().filter(|pool| evidence.pools.contains(&pool.metadata.name));
-    let Some(first) = pools.next().map(|pool| pool.metadata.label(VERSION_LABEL)) else { return };
+fn behind_its_pools(seen: &Index<'_>, engine: &Engine, evidence: &mut Evidence, current: &str) {
+    let Some(first) = children(seen, engine, &evidence.id.name).first() else { return };
+    let first = first.metadata.label(VERSION_LABEL);
     if first != current && !current.is_empty() && !first.is_empty() {
         let parent = &evidence.id;
         evidence.sign(format!("its pools are at {}, {parent} itself at {}", said(first), said(current)));

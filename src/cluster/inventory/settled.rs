@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 
 use super::cstor_volumes::{replica_is_healthy, volume_is_healthy};
 use super::evidence::{Evidence, deployment_rolled_out};
+use super::index::Index;
 use super::objects::{Object as _, Pool, Replica};
 use super::pools::{self, CSPC, Engine, SPC};
-use super::snapshot::{REPLICA_INSTANCE_LABEL, REPLICA_POOL_LABEL, Snapshot, VOLUME_LABEL};
+use super::snapshot::{REPLICA_INSTANCE_LABEL, REPLICA_POOL_LABEL, VOLUME_LABEL};
 use crate::domain::ResourceKind;
 use crate::domain::inventory::Condition;
 
 /// Whether what shares pools or replicas with the resource is settled.
-pub(super) fn settled(seen: &Snapshot, resource: &Evidence) -> Condition {
+pub(super) fn settled(seen: &Index<'_>, resource: &Evidence) -> Condition {
     match resource.id.kind {
         ResourceKind::CstorPoolInstance | ResourceKind::CstorPoolCluster => around_pools(seen, &CSPC, resource),
         ResourceKind::CstorPool | ResourceKind::StoragePoolClaim => around_pools(seen, &SPC, resource),
@@ -25,7 +26,7 @@ pub(super) fn settled(seen: &Snapshot, resource: &Evidence) -> Condition {
     }
 }
 
-fn around_pools(seen: &Snapshot, engine: &Engine, resource: &Evidence) -> Condition {
+fn around_pools(seen: &Index<'_>, engine: &Engine, resource: &Evidence) -> Condition {
     let pools = sharing(seen, engine, &resource.pools);
     let names: BTreeSet<&str> = pools.iter().map(|pool| pool.metadata.name.as_str()).collect();
     let mut all = Condition::Holds;
@@ -64,7 +65,7 @@ fn around_pools(seen: &Snapshot, engine: &Engine, resource: &Evidence) -> Condit
 }
 
 /// The named pools and all that have a parent in common with them.
-fn sharing<'a>(seen: &'a Snapshot, engine: &Engine, names: &[String]) -> Vec<&'a Pool> {
+fn sharing<'a>(seen: &'a Index<'_>, engine: &Engine, names: &[String]) -> Vec<&'a Pool> {
     let all = pools::of(seen, engine);
     let own: Vec<&Pool> = all.iter().filter(|pool| names.contains(&pool.metadata.name)).collect();
     let parents: BTreeSet<&str> =

@@ -191,10 +191,8 @@ impl Snapshot {
             reader.list::<Replica>(&REPLICAS, ns, &by_replica),
         )?;
         let selector = one_of(VOLUME_LABEL, &volumes_of(&replicas));
-        let volumes = match replicas.items.is_empty() {
-            true => Listing::default(),
-            false => reader.list(volume, ns, &selector).await?,
-        };
+        let volumes =
+            if replicas.items.is_empty() { Listing::default() } else { reader.list(volume, ns, &selector).await? };
         self.deployments.extend(deployments);
         self.replicas = replicas;
         self.volumes = volumes;

@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::evidence::Evidence;
+use super::index::Index;
 use super::listing::Listing;
 use super::settled::settled;
 use super::snapshot::Snapshot;
@@ -21,6 +22,7 @@ fn versions(current: &str, desired: &str) -> Value {
         "lastUpdateTime": null, "state": "Reconciled", "message": "", "reason": ""}})
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as above")]
 fn workload(name: &str, labels: Value) -> Value {
     json!({"metadata": {"name": name, "namespace": "openebs", "generation": 1, "labels": labels},
         "spec": {"replicas": 1},
@@ -90,7 +92,7 @@ fn cstor() -> Snapshot {
 
 fn find(seen: &Snapshot, kind: K, name: &str) -> Evidence {
     let wanted = ResourceRef { kind, name: name.into() };
-    understand(seen).into_iter().find(|evidence| evidence.id == wanted).unwrap()
+    understand(&Index::of(seen)).into_iter().find(|evidence| evidence.id == wanted).unwrap()
 }
 
 const V350: Version = Version::new(3, 5, 0);
@@ -106,7 +108,7 @@ fn a_pool_cluster_that_is_well_is_understood_as_such() {
     let cluster = find(&seen, K::CstorPoolCluster, "cspc");
     assert_eq!(cluster.replicas, Some(Replicas { wanted: 2, healthy: 2 }));
     assert_eq!(cluster.pools, ["cspc-a", "cspc-b"]);
-    assert!(settled(&seen, &cluster).holds() && settled(&seen, &pool).holds());
+    assert!(settled(&Index::of(&seen), &cluster).holds() && settled(&Index::of(&seen), &pool).holds());
     assert_eq!(pool.into_state(Condition::Holds).standing(&V350, &V360), Standing::Before);
 }
 
@@ -118,7 +120,7 @@ fn a_volume_is_at_its_version_whatever_its_oldest_label_says() {
     assert_eq!(volume.pools, ["cspc-a", "cspc-b"]);
     assert_eq!(volume.replicas, Some(Replicas { wanted: 2, healthy: 2 }));
     assert!(volume.healthy.holds() && volume.rolled_out.holds());
-    assert!(settled(&seen, &volume).holds());
+    assert!(settled(&Index::of(&seen), &volume).holds());
 }
 
 #[test]
@@ -128,7 +130,7 @@ fn a_replica_that_rebuilds_unsettles_every_pool_of_its_pool_cluster() {
     // It lies on cspc-b; restarting cspc-a now would leave the volume without a replica in sync.
     let other = find(&seen, K::CstorPoolInstance, "cspc-a");
     assert!(other.healthy.holds());
-    let Condition::Fails(why) = settled(&seen, &other) else { unreachable!("taken for settled") };
+    let Condition::Fails(why) = settled(&Index::of(&seen), &other) else { unreachable!("taken for settled") };
     assert!(why.contains("pvc-1-cspc-b rebuilds"), "{why}");
     assert!(!find(&seen, K::CstorVolume, "pvc-1").healthy.holds());
 }
@@ -178,7 +180,10 @@ fn what_may_not_be_read_leaves_a_doubt_and_never_looks_well() {
     seen.replicas = Listing { gap: Some(gap.into()), ..Listing::default() };
     let volume = find(&seen, K::CstorVolume, "pvc-1");
     assert!(!volume.healthy.holds());
-    assert_eq!(settled(&seen, &find(&seen, K::CstorPoolInstance, "cspc-a")), Condition::Unknown(gap.into()));
+    assert_eq!(
+        settled(&Index::of(&seen), &find(&seen, K::CstorPoolInstance, "cspc-a")),
+        Condition::Unknown(gap.into())
+    );
 }
 
 #[test]
@@ -215,14 +220,14 @@ fn a_jiva_volume_is_healthy_when_all_its_replicas_can_be_read_and_written() {
     let volume = find(&seen, K::JivaVolume, "pvc-2");
     assert_eq!(volume.replicas, Some(Replicas { wanted: 3, healthy: 3 }));
     assert_eq!(volume.release(), Some(V350));
-    assert!(settled(&seen, &volume).holds());
+    assert!(settled(&Index::of(&seen), &volume).holds());
     // 2 current and desired, Deployment, StatefulSet, Service.
     assert_eq!(volume.versions.len(), 5);
 
     let catching_up = jiva(&["RW", "WO", "RW"], "3.5.0");
     let volume = find(&catching_up, K::JivaVolume, "pvc-2");
     assert_eq!(volume.healthy.why_not(), Some("replica tcp://10.1.1.1:9502 of volume pvc-2 is WO"));
-    assert!(!settled(&catching_up, &volume).holds());
+    assert!(!settled(&Index::of(&catching_up), &volume).holds());
 }
 
 #[test]
@@ -257,11 +262,11 @@ fn legacy_pools_and_volumes_are_told_from_those_of_the_newer_engine() {
         ])),
         ..Snapshot::default()
     };
-    let ids: Vec<String> = understand(&seen).into_iter().map(|evidence| evidence.id.to_string()).collect();
+    let ids: Vec<String> = understand(&Index::of(&seen)).into_iter().map(|evidence| evidence.id.to_string()).collect();
     assert_eq!(ids, ["cstorPool/spc-x", "storagePoolClaim/spc", "legacyCstorVolume/pvc-3", "legacyJivaVolume/pvc-4"]);
-    for evidence in understand(&seen) {
+    for evidence in understand(&Index::of(&seen)) {
         assert_eq!(evidence.release(), Some(Version::new(2, 11, 0)), "{}", evidence.id);
-        let shown = (&evidence.healthy, &evidence.rolled_out, settled(&seen, &evidence));
+        let shown = (&evidence.healthy, &evidence.rolled_out, settled(&Index::of(&seen), &evidence));
         assert_eq!(shown, (&Condition::Holds, &Condition::Holds, Condition::Holds), "{}", evidence.id);
     }
     let volume = find(&seen, K::LegacyCstorVolume, "pvc-3");

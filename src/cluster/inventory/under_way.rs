@@ -123,16 +123,15 @@ mod tests {
         ResourceRef { kind, name: name.into() }
     }
 
-    fn executors(jobs: Value, pods: Value, tasks: Value) -> Executors {
-        let listed = |items| serde_json::from_value(items).unwrap();
-        Executors {
-            jobs: Listing { items: listed(jobs), ..Listing::default() },
-            pods: Listing { items: serde_json::from_value(pods).unwrap(), ..Listing::default() },
-            tasks: Listing { items: serde_json::from_value(tasks).unwrap(), ..Listing::default() },
-        }
+    fn listed<T: serde::de::DeserializeOwned>(items: &Value) -> Listing<T> {
+        Listing { items: serde_json::from_value(items.clone()).unwrap(), ..Listing::default() }
     }
 
-    fn job(name: &str, args: &[&str], suspend: bool, conditions: Value) -> Value {
+    fn executors(jobs: &Value, pods: &Value, tasks: &Value) -> Executors {
+        Executors { jobs: listed(jobs), pods: listed(pods), tasks: listed(tasks) }
+    }
+
+    fn job(name: &str, args: &[&str], suspend: bool, conditions: &Value) -> Value {
         json!({"metadata": {"name": name, "uid": format!("uid-{name}")},
             "spec": {"suspend": suspend, "template": {"spec": {"containers": [
                 {"name": "upgrade", "image": "openebs/upgrade:3.6.0", "args": args}]}}},
@@ -143,15 +142,15 @@ mod tests {
     fn only_complete_and_failed_end_a_job_and_a_tombstone_has_ended() {
         let args = ["cstor-cspc", "a"];
         let seen = executors(
-            json!([
-                job("runs", &args, false, json!([])),
-                job("fails-soon", &args, false, json!([{"type": "FailureTarget", "status": "True"}])),
-                job("failed", &args, false, json!([{"type": "Failed", "status": "True"}])),
-                job("done", &args, false, json!([{"type": "Complete", "status": "True"}])),
-                job("tombstone", &args, true, json!([{"type": "Suspended", "status": "True"}])),
+            &json!([
+                job("runs", &args, false, &json!([])),
+                job("fails-soon", &args, false, &json!([{"type": "FailureTarget", "status": "True"}])),
+                job("failed", &args, false, &json!([{"type": "Failed", "status": "True"}])),
+                job("done", &args, false, &json!([{"type": "Complete", "status": "True"}])),
+                job("tombstone", &args, true, &json!([{"type": "Suspended", "status": "True"}])),
             ]),
-            json!([]),
-            json!([]),
+            &json!([]),
+            &json!([]),
         );
         let by: Vec<String> = seen.unfinished().into_iter().map(|one| one.by).collect();
         assert_eq!(by, ["Job/runs", "Job/fails-soon"]);
@@ -162,7 +161,7 @@ mod tests {
         let pod = json!({"metadata": {"name": "p", "ownerReferences": [{"uid": "uid-s", "controller": true}]},
             "spec": {"containers": [{"image": "openebs/upgrade:3.6.0", "args": ["cstor-cspc", "a"]}]},
             "status": {"phase": "Running"}});
-        let seen = executors(json!([job("s", &["cstor-cspc", "a"], true, json!([]))]), json!([pod]), json!([]));
+        let seen = executors(&json!([job("s", &["cstor-cspc", "a"], true, &json!([]))]), &json!([pod]), &json!([]));
         let by: Vec<String> = seen.unfinished().into_iter().map(|one| one.by).collect();
         assert_eq!(by, ["Job/s"], "the Pod is told with its Job");
     }
@@ -174,7 +173,7 @@ mod tests {
                 "env": [{"name": "UPGRADE_TASK_LABEL", "value": "x=1"}]}]}, "status": {"phase": "Running"}});
         let task = json!({"metadata": {"name": "t", "labels": {"x": "1"}},
             "spec": {"cstorPoolInstance": {"cspiName": "cspi-a"}}});
-        let seen = executors(json!([]), json!([pod]), json!([task]));
+        let seen = executors(&json!([]), &json!([pod]), &json!([task]));
         let cspi = resource(K::CstorPoolInstance, "cspi-a");
         assert_eq!(seen.unfinished(), [Unfinished { by: "Pod/orphan".into(), resources: Some(vec![cspi]) }]);
     }
