@@ -166,26 +166,46 @@ pub struct RawResources {
     pub names: Option<Vec<String>>,
 }
 
-/// A kind of storage object.
+/// A kind of storage object; it covers both engines, the CSI one and the external provisioner's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum RawKind {
-    /// One pool instance (CSPI) of a cStor pool cluster.
+    /// Pool instances (CSPI) of cStor pool clusters, without the clusters themselves.
     CstorPoolInstance,
-    /// A cStor pool cluster (CSPC).
+    /// cStor pool clusters (CSPC) with their instances.
     CstorPoolCluster,
-    /// One pool (CSP) of a legacy storage pool claim.
+    /// Pools (CSP) of legacy storage pool claims, without the claims themselves.
     CstorPool,
-    /// A legacy storage pool claim (SPC).
+    /// Legacy storage pool claims (SPC) with their pools.
     StoragePoolClaim,
-    /// A cStor volume of the CSI engine.
+    /// cStor volumes.
     CstorVolume,
-    /// A cStor volume of the external provisioner.
-    LegacyCstorVolume,
-    /// A Jiva volume of the CSI engine.
+    /// Jiva volumes.
     JivaVolume,
-    /// A Jiva volume of the external provisioner.
-    LegacyJivaVolume,
+}
+
+impl RawKind {
+    /// Every kind.
+    pub const ALL: [Self; 6] = [
+        Self::CstorPoolInstance,
+        Self::CstorPoolCluster,
+        Self::CstorPool,
+        Self::StoragePoolClaim,
+        Self::CstorVolume,
+        Self::JivaVolume,
+    ];
+
+    /// The family of kinds that it stands for, by the name in `openebs::kinds`.
+    pub const fn family(self) -> &'static str {
+        match self {
+            Self::CstorPoolInstance => "cstorPoolInstance",
+            Self::CstorPoolCluster => "cstorPoolCluster",
+            Self::CstorPool => "cstorPool",
+            Self::StoragePoolClaim => "storagePoolClaim",
+            Self::CstorVolume => "cstorVolume",
+            Self::JivaVolume => "jivaVolume",
+        }
+    }
 }
 
 /// A way of rolling out.

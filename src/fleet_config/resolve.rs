@@ -9,7 +9,8 @@ use crate::domain::fleet::{
     ExecutorMaker, ExecutorSpec, Fleet, Group, Images, Limits, ResourceFilter, ResourceName, TargetSpec,
     check_object_name,
 };
-use crate::domain::{ResourceKind, Selector, Zone};
+use crate::domain::{Selector, Zone};
+use crate::openebs;
 
 /// The most groups, strategies or windows of a fleet.
 pub const NAMED_MAX: usize = 1_000;
@@ -317,15 +318,16 @@ fn image_text(text: &str) -> Result<String, String> {
 fn resources(raw: &RawResources, at: &At<'_>) -> ResourceFilter {
     let RawResources { kinds, names } = raw;
     let mut filter = ResourceFilter::default();
+    let mut families: Vec<RawKind> = Vec::new();
     for (kind, at) in kinds.iter().flatten().zip(at.field("kinds").elements()) {
-        let kind = kind_of(*kind);
-        if filter.kinds.contains(&kind) {
-            at.problem(format!("`{kind}` is named twice: keep one"));
-        } else {
-            filter.kinds.push(kind);
+        if families.contains(kind) {
+            at.problem(format!("`{}` is named twice: keep one", kind.family()));
         }
+        families.push(*kind);
+        filter.kinds.extend(openebs::kinds::selected_by(kind.family()).unwrap_or_default());
     }
     filter.kinds.sort();
+    filter.kinds.dedup();
     for (name, at) in names.iter().flatten().zip(at.field("names").elements()) {
         filter.names.extend(read(name, &at, ResourceName::parse));
     }
@@ -339,17 +341,4 @@ fn resources(raw: &RawResources, at: &At<'_>) -> ResourceFilter {
         }
     }
     filter
-}
-
-const fn kind_of(raw: RawKind) -> ResourceKind {
-    match raw {
-        RawKind::CstorPoolInstance => ResourceKind::CstorPoolInstance,
-        RawKind::CstorPoolCluster => ResourceKind::CstorPoolCluster,
-        RawKind::CstorPool => ResourceKind::CstorPool,
-        RawKind::StoragePoolClaim => ResourceKind::StoragePoolClaim,
-        RawKind::CstorVolume => ResourceKind::CstorVolume,
-        RawKind::LegacyCstorVolume => ResourceKind::LegacyCstorVolume,
-        RawKind::JivaVolume => ResourceKind::JivaVolume,
-        RawKind::LegacyJivaVolume => ResourceKind::LegacyJivaVolume,
-    }
 }

@@ -12,6 +12,7 @@ use crate::domain::fleet::{
 };
 use crate::domain::window::{Dates, Days, Hours, Rule, Window};
 use crate::domain::{ResourceKind, Seconds};
+use crate::openebs;
 
 /// `fleet` as YAML.
 pub fn show(fleet: &Fleet) -> String {
@@ -64,23 +65,26 @@ fn target(target: &TargetSpec) -> RawTarget {
             pull_secrets: (!pull_secrets.is_empty()).then(|| pull_secrets.clone()),
         }),
         resources: (*resources != ResourceFilter::default()).then(|| RawResources {
-            kinds: (!kinds.is_empty()).then(|| kinds.iter().copied().map(kind).collect()),
+            kinds: (!kinds.is_empty()).then(|| families(kinds)),
             names: (!names.is_empty()).then(|| names.iter().map(ToString::to_string).collect()),
         }),
     }
 }
 
-const fn kind(kind: ResourceKind) -> RawKind {
-    match kind {
-        ResourceKind::CstorPoolInstance => RawKind::CstorPoolInstance,
-        ResourceKind::CstorPoolCluster => RawKind::CstorPoolCluster,
-        ResourceKind::CstorPool => RawKind::CstorPool,
-        ResourceKind::StoragePoolClaim => RawKind::StoragePoolClaim,
-        ResourceKind::CstorVolume => RawKind::CstorVolume,
-        ResourceKind::LegacyCstorVolume => RawKind::LegacyCstorVolume,
-        ResourceKind::JivaVolume => RawKind::JivaVolume,
-        ResourceKind::LegacyJivaVolume => RawKind::LegacyJivaVolume,
-    }
+/// The fewest names that select exactly these kinds: a file can only have made such a set.
+fn families(kinds: &[ResourceKind]) -> Vec<RawKind> {
+    let selected = |raw: RawKind| openebs::kinds::selected_by(raw.family()).unwrap_or_default();
+    let is_inside = |raw: RawKind| selected(raw).iter().all(|kind| kinds.contains(kind));
+    let inside: Vec<RawKind> = RawKind::ALL.into_iter().filter(|raw| is_inside(*raw)).collect();
+    let is_covered = |raw: RawKind| {
+        let own = selected(raw);
+        let is_wider = |other: &RawKind| {
+            let theirs = selected(*other);
+            theirs.len() > own.len() && own.iter().all(|kind| theirs.contains(kind))
+        };
+        inside.iter().any(is_wider)
+    };
+    inside.iter().copied().filter(|raw| !is_covered(*raw)).collect()
 }
 
 fn strategy(strategy: &Strategy) -> RawStrategy {

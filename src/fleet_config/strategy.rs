@@ -248,11 +248,11 @@ fn deadlines(raw: Option<&RawDeadlines>, at: &At<'_>) -> Deadlines {
     let RawDeadlines { task, cluster, rollout } = raw.unwrap_or(&default);
     let is_given = [task.is_some(), cluster.is_some(), rollout.is_some()];
     let day = 86_400;
-    // Upstream's executors poll every ten seconds and need a handful of polls at best.
-    let task = bounded(task.as_deref(), &at.field("task"), Seconds(10)..=Seconds(7 * day)).unwrap_or(Seconds(45 * 60));
-    let cluster = bounded(cluster.as_deref(), &at.field("cluster"), Seconds(10)..=Seconds(60 * day))
+    // A Pod is scheduled, pulls its image and polls every ten seconds: less than this is a slip of the unit.
+    let task = bounded(task.as_deref(), &at.field("task"), Seconds(30)..=Seconds(7 * day)).unwrap_or(Seconds(45 * 60));
+    let cluster = bounded(cluster.as_deref(), &at.field("cluster"), Seconds(30)..=Seconds(60 * day))
         .unwrap_or(Seconds(6 * 3_600));
-    let rollout = bounded(rollout.as_deref(), &at.field("rollout"), Seconds(10)..=Seconds(366 * day))
+    let rollout = bounded(rollout.as_deref(), &at.field("rollout"), Seconds(30)..=Seconds(366 * day))
         .unwrap_or(Seconds(14 * day));
     let (longer, [task_given, cluster_given, _]) = ("is longer than", is_given);
     if task > cluster && at.field("task").is_clean() {
