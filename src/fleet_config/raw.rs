@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// A Fleetlift fleet: groups of clusters, the OpenEBS version each should reach, and the strategy for getting there.
 #[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename = "Document")]
 pub struct RawDocument {
     /// Always `fleetlift.io/v1`.
     #[schemars(required, extend("const" = "fleetlift.io/v1"))]
@@ -27,7 +27,7 @@ pub struct RawDocument {
 /// The fleet's name.
 #[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename = "Metadata")]
 pub struct RawMetadata {
     /// Lowercase letters, digits and `-`.
     #[schemars(required, extend("pattern" = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))]
@@ -37,7 +37,7 @@ pub struct RawMetadata {
 /// What is wanted.
 #[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename = "Spec")]
 pub struct RawSpec {
     /// The IANA time zone of clusters that carry none of their own, and of times without an offset. UTC by default.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +62,7 @@ pub struct RawSpec {
 /// Clusters that are to reach one version in one way.
 #[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename = "Group")]
 pub struct RawGroup {
     /// Lowercase letters, digits and `-`.
     #[schemars(required, extend("pattern" = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))]
@@ -84,6 +84,7 @@ pub struct RawGroup {
 /// Who makes plans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Mode")]
 pub enum RawMode {
     /// People.
     Manual,
@@ -96,7 +97,7 @@ pub enum RawMode {
 /// What the clusters are to run.
 #[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename = "Target")]
 pub struct RawTarget {
     /// The OpenEBS release, all three numbers: `3.6.0`.
     #[schemars(required, extend("pattern" = r"^[0-9]+\.[0-9]+\.[0-9]+(-[A-Za-z0-9._-]+)?$"))]
@@ -115,7 +116,7 @@ pub struct RawTarget {
 /// Where the data plane's images come from.
 #[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename = "Images")]
 pub struct RawImages {
     /// Put before each image's last path segment; ends in `/`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,7 +131,7 @@ pub struct RawImages {
 /// What performs the upgrade.
 #[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename = "Executor")]
 pub struct RawExecutor {
     /// `fleetlift`: Fleetlift's own (the default); `openebs`: the OpenEBS project's.
     #[serde(rename = "use", skip_serializing_if = "Option::is_none")]
@@ -146,6 +147,7 @@ pub struct RawExecutor {
 /// Whose executor performs the upgrade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Maker")]
 pub enum RawMaker {
     /// Fleetlift's own.
     Fleetlift,
@@ -156,7 +158,7 @@ pub enum RawMaker {
 /// Which resources are upgraded.
 #[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename = "Resources")]
 pub struct RawResources {
     /// Only of these kinds; a pool cluster or pool claim includes its pools.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -169,6 +171,7 @@ pub struct RawResources {
 /// A kind of storage object; it covers both engines, the CSI one and the external provisioner's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Kind")]
 pub enum RawKind {
     /// Pool instances (CSPI) of cStor pool clusters, without the clusters themselves.
     CstorPoolInstance,
@@ -211,7 +214,7 @@ impl RawKind {
 /// A way of rolling out.
 #[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename = "Strategy")]
 pub struct RawStrategy {
     /// Lowercase letters, digits and `-`.
     #[schemars(required, extend("pattern" = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))]
@@ -258,7 +261,7 @@ pub struct RawStrategy {
 /// One wave: exactly one of `size`, `selector` and `names`, or none of them for whatever is left.
 #[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename = "Wave")]
 pub struct RawWave {
     /// Lowercase letters, digits and `-`.
     #[schemars(required, extend("pattern" = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))]
@@ -288,6 +291,7 @@ pub struct RawWave {
 /// When a person must approve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Approval")]
 pub enum RawApproval {
     /// Before the wave opens.
     Before,
@@ -298,7 +302,7 @@ pub enum RawApproval {
 /// How many clusters at once.
 #[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename = "Limits")]
 pub struct RawLimits {
     /// In all: a number, or (in a strategy) a share of the plan's clusters, rounded down, at least one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -315,7 +319,7 @@ pub struct RawLimits {
 /// How many clusters with the same value of a label at once.
 #[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename = "LabelLimit")]
 pub struct RawLabelLimit {
     /// The label's key.
     #[schemars(required)]
@@ -328,7 +332,7 @@ pub struct RawLabelLimit {
 /// How many clusters may fail. Breached when exceeded.
 #[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename = "Failures")]
 pub struct RawFailures {
     /// In the whole rollout: a number or a share, rounded down.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -347,6 +351,7 @@ pub struct RawFailures {
 /// What to do about volumes in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Attached")]
 pub enum RawAttached {
     /// Upgrade them.
     Allow,
@@ -359,7 +364,7 @@ pub enum RawAttached {
 /// How long things may take.
 #[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename = "Deadlines")]
 pub struct RawDeadlines {
     /// One try at one pool or volume; 45m by default.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -378,7 +383,7 @@ pub struct RawDeadlines {
 /// How often a task is tried.
 #[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename = "Retries")]
 pub struct RawRetries {
     /// Attempts in all; 3 by default.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -391,7 +396,7 @@ pub struct RawRetries {
 /// The waits between attempts.
 #[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename = "Backoff")]
 pub struct RawBackoff {
     /// After the first failure, doubled after each further one; 30s by default.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -406,6 +411,7 @@ pub struct RawBackoff {
 /// What becomes of a running task when its window closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "WhenWindowCloses")]
 pub enum RawWhenWindowCloses {
     /// It is finished, and the next one waits.
     Finish,
@@ -416,6 +422,7 @@ pub enum RawWhenWindowCloses {
 /// What to do about clusters that join the group while a rollout runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "LateJoiners")]
 pub enum RawLateJoiners {
     /// Nothing: they wait for the next plan.
     Ignore,
@@ -428,6 +435,7 @@ pub enum RawLateJoiners {
 /// What to do about clusters of the group that no wave takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Uncovered")]
 pub enum RawUncovered {
     /// Make no plan.
     Fail,
@@ -440,7 +448,7 @@ pub enum RawUncovered {
 /// What to do about clusters that do not answer.
 #[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename = "Unreachable")]
 pub struct RawUnreachable {
     /// How long until they are tried again; 15m by default.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -455,7 +463,7 @@ pub struct RawUnreachable {
 /// Not carried out yet.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename = "Debt")]
 pub struct RawDebt {
     /// After which time a cluster is not tried any more.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -466,7 +474,7 @@ pub struct RawDebt {
 /// A maintenance window.
 #[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename = "Window")]
 pub struct RawWindow {
     /// Lowercase letters, digits and `-`.
     #[schemars(required, extend("pattern" = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"))]
@@ -482,7 +490,7 @@ pub struct RawWindow {
 /// Stretches of local time.
 #[derive(Debug, Default, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, rename = "Rule")]
 pub struct RawRule {
     /// Weekdays on which it begins: `Mon-Fri`, `Sat,Sun`; every day by default.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::cover;
-use crate::domain::Seconds;
 use crate::domain::fleet::{ApprovalRule, WaveSpec};
 use crate::domain::plan::{Plan, PlannedTarget, PlannedWave, Report};
+use crate::domain::{ResourceKind, Seconds};
+use crate::openebs::kinds;
 
 /// How many clusters of a wave, tasks of a cluster and lines of a reason are shown; the JSON has all.
 const SHOWN: usize = 12;
@@ -61,13 +62,26 @@ fn describe_wave(text: &mut String, position: usize, wave: &PlannedWave, spec: &
     line(text, 0, &format!("\nWave {}: {} ({}: {taken}{gate})", position + 1, wave.name, spec.takes));
     for target in wave.targets.iter().take(SHOWN) {
         describe_target(text, target);
+        // The tasks of the clusters that people look at before they go on; of all others, the JSON has them.
+        if position == 0 {
+            describe_tasks(text, target);
+        }
     }
     more(text, wave.targets.len());
 }
 
 fn describe_target(text: &mut String, target: &PlannedTarget) {
     let expected = Seconds(target.expected_seconds());
-    line(text, 1, &format!("{}: {}, about {expected}", target.name, count(target.tasks.len(), "task")));
+    let mut kinds: BTreeMap<ResourceKind, usize> = BTreeMap::new();
+    for task in &target.tasks {
+        *kinds.entry(task.resource.kind).or_default() += 1;
+    }
+    let kinds: Vec<String> = kinds.into_iter().map(|(kind, number)| count(number, kinds::of(kind).noun)).collect();
+    let tasks = count(target.tasks.len(), "task");
+    line(text, 1, &format!("{}: {tasks}, about {expected} ({})", target.name, kinds.join(", ")));
+}
+
+fn describe_tasks(text: &mut String, target: &PlannedTarget) {
     for (position, task) in target.tasks.iter().take(SHOWN).enumerate() {
         let repair = if task.repair { ", repair" } else { "" };
         let touched = match &task.workloads[..] {

@@ -149,8 +149,13 @@ impl<'a> Planner<'a> {
     fn is_preceded(&self, resource: &Resource, kind: &Kind) -> Result<(), Reason> {
         let to = &self.order.target.openebs;
         if let Some(pool) = kinds::children_of(kind.kind) {
-            let children = self.inventory.resources.iter().filter(|child| child.parent.as_ref() == Some(&resource.id));
-            let behind = children.filter(|child| child.id.kind == pool && !self.ready.contains(&child.id));
+            let children: Vec<&Resource> =
+                self.inventory.resources.iter().filter(|child| child.parent.as_ref() == Some(&resource.id)).collect();
+            // Its executor upgrades whatever pools it finds: none that we do not know may be among them.
+            if children.is_empty() {
+                return Err(("pools_unknown", "none of its pools could be found".to_owned()));
+            }
+            let behind = children.into_iter().filter(|child| child.id.kind == pool && !self.ready.contains(&child.id));
             return match behind.min_by(|a, b| a.id.cmp(&b.id)) {
                 Some(child) => Err((
                     "pools_behind",

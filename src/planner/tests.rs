@@ -440,7 +440,8 @@ fn what_the_canaries_do_not_exercise_is_said() {
     for line in [
         "Group stores of fleet f to OpenEBS 3.6.0: 10 tasks in 2 clusters",
         "jivaVolume from 3.4.0: 0 of 1   not exercised",
-        "  c001: 5 tasks, about 11m 40s",
+        "  c001: 5 tasks, about 11m 40s (2 cStor pool instances, 1 cStor pool cluster, 1 cStor volume, 1 Jiva volume)",
+        "    3. cstorPoolCluster/cspc 3.5.0 → 3.6.0",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }
