@@ -59,7 +59,7 @@ impl Guarded {
         idle.as_mut()
             .poll(cx)
             .is_ready()
-            .then(|| EdgeError::TimedOut { waiting_for: WaitingFor::MoreBody, after: *after })
+            .then_some(EdgeError::TimedOut { waiting_for: WaitingFor::MoreBody, after: *after })
     }
 }
 

@@ -176,6 +176,7 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     cause.to_string()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "errors are handed over at every call")]
 pub(super) fn unreachable(phase: Phase, why: impl ToString) -> EdgeError {
     EdgeError::Unreachable { phase, why: super::text::plain(&why.to_string(), WHY_CHARS_MAX) }
 }

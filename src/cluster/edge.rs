@@ -67,7 +67,7 @@ impl Edge {
     ) -> Result<Self, TlsProblem> {
         let Surroundings { policy, limits, clock, metrics } = around;
         let dialer = Dialer::new(access, Arc::clone(policy), egress, limits.connect)?;
-        let link = Link::new(access.server.clone(), dialer, *limits);
+        let link = Link::new(dialer, *limits);
         let identity = kube_system_uid.map_or_else(|| Identity::Learned(OnceLock::new()), Identity::Expected);
         let server = access.server.clone();
         let transport = Transport::new(link, server, &access.credential, *limits, identity, Arc::clone(metrics));
@@ -173,7 +173,7 @@ impl Edge {
         namespace: Option<&str>,
         selector: &str,
         list_kind: &str,
-        request: fn(&kube::core::Request, &ListParams) -> Result<Request<Vec<u8>>, kube::core::request::Error>,
+        request: BuildList,
     ) -> Result<Vec<T>, EdgeError> {
         let mut params = ListParams::default().limit(PAGE);
         if !selector.is_empty() {
@@ -289,6 +289,9 @@ impl Edge {
         Ok(self.client.send(request).await?)
     }
 }
+
+/// One of kube's two ways to ask for a list.
+type BuildList = fn(&kube::core::Request, &ListParams) -> Result<Request<Vec<u8>>, kube::core::request::Error>;
 
 /// One page of a list.
 #[derive(Deserialize)]

@@ -192,9 +192,12 @@ fn read_cluster(cluster: &file::Cluster, problems: &mut Problems) -> Option<(Ser
         Some(server) => server
             .value
             .parse::<ServerUrl>()
-            .map_err(|why| {
-                problems.add(&at("server"), server.line, &why.to_string(), "give https://HOST[:PORT][/PATH]")
+            .map_err(|why| why.to_string())
+            .and_then(|url| match rustls::pki_types::ServerName::try_from(url.host()) {
+                Ok(_) => Ok(url),
+                Err(_) => Err("its host is neither a DNS name nor an address".to_owned()),
             })
+            .map_err(|why| problems.add(&at("server"), server.line, &why, "give https://HOST[:PORT][/PATH]"))
             .ok(),
     };
     let ca_pem = match &cluster.certificate_authority_data {

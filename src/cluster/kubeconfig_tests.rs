@@ -150,9 +150,15 @@ fn a_secret_at_the_place_of_a_field_name_is_not_repeated() {
 #[test]
 fn s3_only_plain_https_urls_are_taken() {
     let pki = pki();
-    for url in
-        ["http://10.0.0.1", "https://canary7f3a9c:x@10.0.0.1", "10.0.0.1:6443", "unix:///x", "https://h/?x=y", "''"]
-    {
+    for url in [
+        "http://10.0.0.1",
+        "https://canary7f3a9c:x@10.0.0.1",
+        "10.0.0.1:6443",
+        "unix:///x",
+        "https://h/?x=y",
+        "https://2130706433",
+        "''",
+    ] {
         let yaml = honest(&pki).replace("https://10.0.0.1:6443", url);
         assert_eq!(fields(&yaml), ["clusters[0].cluster.server"], "{url}");
     }

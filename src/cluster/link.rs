@@ -4,7 +4,7 @@
 //! address now leads to another cluster, or a load balancer that mixes two, never gets a request that was meant for
 //! the registered one.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -27,15 +27,19 @@ const HEADERS_BYTES_MAX: u32 = 64 * 1024;
 /// A window large enough for a list at 100 ms of latency, small enough for thousands of clusters.
 const H2_WINDOW_BYTES: u32 = 512 * 1024;
 
+/// An idle HTTP/1.1 connection is ready, or it is not worth waiting for.
+const READY_WITHIN: Duration = Duration::from_millis(100);
+
 /// All connections to one cluster.
 pub(super) struct Link {
-    server: ServerUrl,
     dialer: Dialer,
     limits: Limits,
     pool: Mutex<Pool>,
     /// Held while connecting, so that a hundred waiting calls make one connection.
     connecting: tokio::sync::Mutex<()>,
     h1_permits: Arc<Semaphore>,
+    /// Whether the server was seen not to speak HTTP/2.
+    exclusive: AtomicBool,
 }
 
 #[derive(Default)]
@@ -75,14 +79,14 @@ pub(super) struct NotSent {
 }
 
 impl Link {
-    pub fn new(server: ServerUrl, dialer: Dialer, limits: Limits) -> Self {
+    pub fn new(dialer: Dialer, limits: Limits) -> Self {
         Self {
-            server,
             dialer,
             limits,
             pool: Mutex::default(),
             connecting: tokio::sync::Mutex::new(()),
             h1_permits: Arc::new(Semaphore::new(H1_CONNECTIONS_MAX)),
+            exclusive: AtomicBool::new(false),
         }
     }
 
@@ -92,39 +96,47 @@ impl Link {
         V: AsyncFnOnce(&mut Lease) -> Result<(), EdgeError>,
     {
         let failures_before = self.pool().failures;
-        if let Some(lease) = self.open_lease().await {
-            return Ok(lease);
-        }
-        let _alone = self.connecting.lock().await;
-        if let Some(lease) = self.open_lease().await {
-            return Ok(lease);
-        }
-        {
-            let pool = self.pool();
-            if pool.failures > failures_before
-                && let Some(error) = &pool.last_failure
-            {
-                return Err(error.clone());
+        loop {
+            // Before looking for an idle connection, so that all of them together never exceed the permits.
+            let mut permit = if self.exclusive.load(Ordering::Acquire) {
+                Arc::clone(&self.h1_permits).acquire_owned().await.ok()
+            } else {
+                None
+            };
+            if let Some(lease) = self.open_lease(&mut permit).await {
+                return Ok(lease);
             }
-        }
-        let connected = async {
-            let mut lease = self.connect().await?;
-            verify(&mut lease).await?;
-            Ok(lease)
-        };
-        match connected.await {
-            Ok(mut lease) => {
-                lease.verified = true;
-                self.publish(&lease);
-                Ok(lease)
+            let _alone = self.connecting.lock().await;
+            if permit.is_none() && self.exclusive.load(Ordering::Acquire) {
+                continue;
             }
-            Err(error) => {
-                let mut pool = self.pool();
-                pool.failures += 1;
-                pool.last_failure = Some(EdgeError::clone(&error));
-                Err(error)
+            if let Some(lease) = self.open_lease(&mut permit).await {
+                return Ok(lease);
             }
+            if let Some(error) = self.failed_since(failures_before) {
+                return Err(error);
+            }
+            let connected = async {
+                let mut lease = self.connect(permit).await?;
+                verify(&mut lease).await?;
+                Ok(lease.verified())
+            };
+            let connected = connected.await;
+            match &connected {
+                Ok(lease) => self.publish(lease),
+                Err(error) => {
+                    let mut pool = self.pool();
+                    pool.failures += 1;
+                    pool.last_failure = Some(EdgeError::clone(error));
+                }
+            }
+            return connected;
         }
+    }
+
+    fn failed_since(&self, failures: u64) -> Option<EdgeError> {
+        let pool = self.pool();
+        if pool.failures > failures { pool.last_failure.clone() } else { None }
     }
 
     /// Whether a connection is open now.
@@ -134,30 +146,32 @@ impl Link {
             || pool.idle.iter().any(|(sender, _)| !sender.is_closed())
     }
 
-    async fn open_lease(self: &Arc<Self>) -> Option<Lease> {
+    async fn open_lease(self: &Arc<Self>, permit: &mut Option<OwnedSemaphorePermit>) -> Option<Lease> {
         loop {
             let candidate = {
                 let mut pool = self.pool();
                 if let Some((sender, usage)) = &pool.shared {
                     if !sender.is_closed() {
-                        return Some(self.lease_of(Sender::Shared(sender.clone()), Arc::clone(usage), None).verified());
+                        let sender = Sender::Shared(sender.clone());
+                        return Some(self.lease_of(sender, Arc::clone(usage), permit.take()).verified());
                     }
                     pool.shared = None;
                 }
+                permit.as_ref()?;
                 pool.idle.pop()
             };
             let (mut sender, usage) = candidate?;
             // Ready at once, or the last body was dropped half-read and the connection is about to close.
-            if tokio::time::timeout(Duration::from_millis(100), sender.ready()).await.is_ok_and(|ready| ready.is_ok()) {
-                let permit = Arc::clone(&self.h1_permits).try_acquire_owned().ok()?;
-                return Some(self.lease_of(Sender::Exclusive(sender), usage, Some(permit)).verified());
+            if tokio::time::timeout(READY_WITHIN, sender.ready()).await.is_ok_and(|ready| ready.is_ok()) {
+                return Some(self.lease_of(Sender::Exclusive(sender), usage, permit.take()).verified());
             }
         }
     }
 
-    async fn connect(self: &Arc<Self>) -> Result<Lease, EdgeError> {
+    async fn connect(self: &Arc<Self>, permit: Option<OwnedSemaphorePermit>) -> Result<Lease, EdgeError> {
         let stream = self.dialer.dial().await?;
         let speaks_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        self.exclusive.store(!speaks_h2, Ordering::Release);
         let usage = Arc::new(Usage { users: AtomicUsize::new(0), idle_since: Mutex::new(Instant::now()) });
         let io = TokioIo::new(stream);
         if speaks_h2 {
@@ -173,8 +187,8 @@ impl Link {
             tokio::spawn(drive(connection, Arc::clone(&usage), self.limits.idle_connection));
             return Ok(self.lease_of(Sender::Shared(sender), usage, None));
         }
-        // Waiting here means eight calls are under way on a server without HTTP/2; the caller's deadline ends it.
-        let permit = Arc::clone(&self.h1_permits).acquire_owned().await.ok();
+        // Without one only while the server's protocol was not known: this is its first connection.
+        let permit = permit.or_else(|| Arc::clone(&self.h1_permits).try_acquire_owned().ok());
         let handshake = http1::Builder::new().max_header_size(HEADERS_BYTES_MAX as usize).handshake(io);
         let (sender, connection) = self.opening(handshake).await?;
         tokio::spawn(drive(connection, Arc::clone(&usage), self.limits.idle_connection));

@@ -1,0 +1,69 @@
+//! One look at one attempt: its Job, then its Pods and its UpgradeTask, then, once the Job has ended, the resource.
+//!
+//! The order is the point. Pods are listed after the Job was read: a Job seen suspended makes no new ones. The resource
+//! is read after the Job was seen to have ended: until then it may still be worked on.
+
+use k8s_openapi::api::batch::v1::Job;
+
+use super::nouns::JOBS;
+use super::ours::{self, differs_in};
+use super::pods::PodsSeen;
+use super::{Edge, EdgeError, inventory, jobs, upgrade_tasks};
+use crate::domain::Attempt;
+use crate::domain::observation::{JobSeen, Look, Observation};
+use crate::openebs::job::{ATTEMPT, SPEC_HASH};
+
+/// Looks. Any request that fails fails the look: half an observation would be taken for a whole one.
+pub async fn observe(edge: &Edge, look: &Look<'_>) -> Result<Observation, EdgeError> {
+    let Look { attempt, resource, resource_namespace } = look;
+    let at = edge.clock().now();
+    let namespace = edge.namespace();
+    let found: Option<Job> = edge.find(&JOBS, Some(namespace), &attempt.job_name).await?;
+    let mut job = found.map_or(Ok(JobSeen::Absent), |job| whose(&job, attempt))?;
+
+    // The recorded Job's own Pods, also when it is gone or another one took its name.
+    let job_uid = attempt.job_uid.as_deref().or_else(|| job.uid().filter(|_| !matches!(job, JobSeen::Foreign { .. })));
+    let pods = async {
+        match job_uid {
+            Some(uid) => edge.pods_of_job(namespace, uid).await,
+            None => Ok(PodsSeen { pods: Vec::new(), left: 0 }),
+        }
+    };
+    let (PodsSeen { pods, left }, upgrade_task) =
+        futures::try_join!(pods, edge.upgrade_task(namespace, &attempt.upgrade_task_name))?;
+    if let JobSeen::Suspended { pods_left, .. } = &mut job {
+        *pods_left = left;
+    }
+    let resource = if has_ended(&job, attempt) {
+        Some(inventory::read_resource(edge, resource, resource_namespace).await?)
+    } else {
+        None
+    };
+    Ok(Observation { at, job, upgrade_task: upgrade_tasks::seen(upgrade_task, attempt.id)?, pods, resource })
+}
+
+/// The Job of our name: ours, or somebody else's.
+fn whose(job: &Job, attempt: &Attempt) -> Result<JobSeen, EdgeError> {
+    let (meta, uid) = (&job.metadata, ours::uid(&job.metadata)?);
+    // The attempt's id is the hub's as well: no other hub has it, unless its store was copied.
+    let differs = differs_in(ATTEMPT, ours::label(meta, ATTEMPT), &attempt.id.to_string())
+        .or_else(|| differs_in(SPEC_HASH, ours::annotation(meta, SPEC_HASH), &attempt.spec_hash));
+    Ok(match differs {
+        Some(why) => JobSeen::Foreign { uid, why },
+        None => jobs::seen(job, uid, 0),
+    })
+}
+
+/// Whether the recorded Job will do nothing more. A Job that was replaced, or is gone, counts as ended.
+fn has_ended(job: &JobSeen, attempt: &Attempt) -> bool {
+    if let (Some(recorded), Some(uid)) = (attempt.job_uid.as_deref(), job.uid())
+        && recorded != uid
+    {
+        return true;
+    }
+    match job {
+        JobSeen::Complete { .. } | JobSeen::Failed { .. } | JobSeen::Suspended { pods_left: 0, .. } => true,
+        JobSeen::Absent => attempt.job_uid.is_some(),
+        JobSeen::Active { .. } | JobSeen::Suspended { .. } | JobSeen::Foreign { .. } => false,
+    }
+}

@@ -1,0 +1,115 @@
+//! Following one Job: a hint to look again now. Polling stays the floor, so that a lost hint costs time and nothing else.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use kube::core::params::WatchParams;
+use serde::Deserialize;
+
+use super::EdgeError;
+use super::edge::{Edge, at, checked, impossible};
+use super::nouns::JOBS;
+
+/// One watch of one Job.
+pub struct JobWatch {
+    body: kube::client::Body,
+    line: Vec<u8>,
+    /// What was read after the last whole line.
+    rest: Vec<u8>,
+    version: String,
+}
+
+/// What a watch told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hint {
+    /// The Job changed, or is gone: look again now.
+    Look,
+    /// The server ended the watch, as it does every few minutes: open it again from [`JobWatch::version`].
+    Ended,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    r#type: String,
+    #[serde(default)]
+    object: Object,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Object {
+    metadata: Meta,
+    code: u16,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct Meta {
+    resource_version: String,
+}
+
+impl Edge {
+    /// Watches that Job from `version` on (empty: from now, beginning with its present state) for at most `lasting`.
+    /// [`EdgeError::Gone`] means: begin with an empty version. Trying again, and how soon, is the caller's.
+    pub async fn watch_job(
+        &self,
+        namespace: &str,
+        name: &str,
+        version: &str,
+        lasting: Duration,
+    ) -> Result<JobWatch, EdgeError> {
+        // kube refuses more than 295 s; an API server ends watches at about that age anyway.
+        let seconds = u32::try_from(lasting.as_secs()).unwrap_or(u32::MAX).clamp(1, 290);
+        let params = WatchParams::default().fields(&format!("metadata.name={}", checked(name)?)).timeout(seconds);
+        let request = at(&JOBS, Some(namespace))?.watch(&params, version).map_err(impossible)?;
+        let body = self.open(request, None).await?.into_body();
+        Ok(JobWatch { body, line: Vec::new(), rest: Vec::new(), version: version.to_owned() })
+    }
+}
+
+impl JobWatch {
+    /// Waits for the next change. Dropping the future loses nothing; it may be called again.
+    pub async fn next(&mut self) -> Result<Hint, EdgeError> {
+        loop {
+            while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                self.line.extend(self.rest.drain(..=end));
+                let line = std::mem::take(&mut self.line);
+                if let Some(hint) = self.read(&line)? {
+                    return Ok(hint);
+                }
+            }
+            // A line that is not complete yet is moved once, not searched again.
+            self.line.append(&mut self.rest);
+            match self.body.frame().await {
+                None => return Ok(Hint::Ended),
+                Some(frame) => {
+                    if let Ok(data) = frame?.into_data() {
+                        self.rest.extend_from_slice(&data);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where a new watch continues this one.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    fn read(&mut self, line: &[u8]) -> Result<Option<Hint>, EdgeError> {
+        if line.trim_ascii().is_empty() {
+            return Ok(None);
+        }
+        let line: Line = super::edge::decode(line)?;
+        if line.r#type == "ERROR" {
+            return Err(match line.object.code {
+                410 => EdgeError::Gone,
+                status => EdgeError::ServerError { status, message: "the watch was ended with an error".to_owned() },
+            });
+        }
+        if !line.object.metadata.resource_version.is_empty() {
+            self.version = super::text::plain(&line.object.metadata.resource_version, 64);
+        }
+        Ok((line.r#type != "BOOKMARK").then_some(Hint::Look))
+    }
+}
