@@ -266,14 +266,7 @@ impl Edge {
 
     /// Sends one request and collects its answer.
     pub(super) async fn send(&self, request: Request<Vec<u8>>, within: Option<Duration>) -> Result<Vec<u8>, EdgeError> {
-        let mut body = self.open(request, within).await?.into_body();
-        let mut bytes = Vec::new();
-        while let Some(frame) = body.frame().await {
-            if let Ok(data) = frame?.into_data() {
-                bytes.extend_from_slice(&data);
-            }
-        }
-        Ok(bytes)
+        collect(self.open(request, within).await?).await
     }
 
     /// Sends one request; its answer is still to be read.
@@ -322,6 +315,18 @@ pub(super) fn checked(name: &str) -> Result<&str, EdgeError> {
         return Ok(name);
     }
     Err(EdgeError::Impossible(format!("`{}` is not a name in Kubernetes", super::text::plain(name, 80))))
+}
+
+/// The whole body of an answer; the transport bounds its length and time.
+pub(super) async fn collect(answer: http::Response<Body>) -> Result<Vec<u8>, EdgeError> {
+    let mut body = answer.into_body();
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    Ok(bytes)
 }
 
 pub(super) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, EdgeError> {

@@ -43,6 +43,11 @@ const LEGACY_PROVISIONER: &str = "openebs.io/provisioner-iscsi";
 /// What the cluster runs now. Missing rights and missing CRDs are no errors: the first are named in the
 /// inventory's problems, the second mean that there is nothing of that kind.
 pub async fn read(edge: &Edge) -> Result<Inventory, EdgeError> {
+    // Boxed: a dozen lists at once make a future too large to be carried about by every caller.
+    Box::pin(read_everything(edge)).await
+}
+
+async fn read_everything(edge: &Edge) -> Result<Inventory, EdgeError> {
     let (reader, namespace, now) = (Reader::new(edge), edge.namespace(), edge.clock().now());
     let kubernetes = edge.version().await?;
     let (mut seen, around, executors) =
@@ -92,7 +97,7 @@ pub async fn read_resource(
     resource: &ResourceRef,
     resource_namespace: &str,
 ) -> Result<ResourceSeen, EdgeError> {
-    let seen = Snapshot::around(Reader::new(edge), edge.namespace(), resource, resource_namespace).await?;
+    let seen = Box::pin(Snapshot::around(Reader::new(edge), edge.namespace(), resource, resource_namespace)).await?;
     let index = Index::of(&seen);
     let found = understand(&index).into_iter().find(|evidence| evidence.id == *resource);
     let Some(evidence) = found else {
