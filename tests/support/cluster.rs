@@ -1,0 +1,156 @@
+//! One test's cluster: a namespace for OpenEBS and one for the hub's account, on a control plane that others may share.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use super::ControlPlane;
+use super::crds::{self, UpgradeTaskSchema};
+use super::edge;
+
+/// A cluster as a test sees it. All clusters of one control plane share their identity (the UID of `kube-system`), their
+/// custom resource definitions and their cluster-wide kinds.
+pub struct TestCluster {
+    /// The control plane that it is part of.
+    pub plane: Arc<ControlPlane>,
+    /// May do everything.
+    pub client: Client,
+    /// OpenEBS's.
+    pub namespace: String,
+    /// The hub's account's.
+    pub account_namespace: String,
+}
+
+impl TestCluster {
+    /// On the control plane that all tests of this process share.
+    pub async fn new() -> Self {
+        static INSTALLED: Mutex<bool> = Mutex::const_new(false);
+        let plane = ControlPlane::shared().await;
+        let mut installed = INSTALLED.lock().await;
+        if !*installed {
+            crds::install(&plane.admin(), UpgradeTaskSchema::Fleetlift).await;
+            *installed = true;
+        }
+        drop(installed);
+        Self::on(plane).await
+    }
+
+    /// On a control plane of its own, with that definition of UpgradeTasks; costs seconds.
+    pub async fn alone(schema: UpgradeTaskSchema) -> Self {
+        let plane = ControlPlane::start().await;
+        crds::install(&plane.admin(), schema).await;
+        Self::on(plane).await
+    }
+
+    /// One more on `plane`, which has the definitions.
+    pub async fn on(plane: Arc<ControlPlane>) -> Self {
+        let client = plane.admin();
+        let number = plane.next_number();
+        let cluster = Self {
+            client,
+            namespace: format!("openebs-{number}"),
+            account_namespace: format!("fleetlift-{number}"),
+            plane,
+        };
+        cluster.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": cluster.namespace}})).await;
+        edge::apply_rights(&cluster.client, &cluster.namespace, &cluster.account_namespace).await;
+        for account in ["openebs-cstor-operator", "jiva-operator", "openebs-maya-operator"] {
+            let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+                "metadata": {"name": account, "namespace": cluster.namespace}});
+            cluster.apply(&account).await;
+        }
+        cluster
+    }
+
+    /// A kubeconfig with the hub's account's token and no rights but those of `deploy/edge/hub.yaml`.
+    pub async fn hub_kubeconfig(&self) -> String {
+        self.plane.token_kubeconfig(&self.token("fleetlift-hub", &self.account_namespace).await)
+    }
+
+    /// A kubeconfig with the executor's account's token, as its Pod would show it.
+    pub async fn executor_kubeconfig(&self) -> String {
+        self.plane.token_kubeconfig(&self.token("fleetlift-executor", &self.namespace).await)
+    }
+
+    /// A kubeconfig that may do everything.
+    pub fn admin_kubeconfig(&self) -> String {
+        self.plane.admin_kubeconfig()
+    }
+
+    /// Typed access to OpenEBS's namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Untyped access to the kind that `example` is of, in its namespace.
+    pub fn like(&self, example: &Value) -> Api<DynamicObject> {
+        untyped(&self.client, example)
+    }
+
+    /// Untyped access to a kind in OpenEBS's namespace.
+    pub fn kind(&self, api_version: &str, kind: &str) -> Api<DynamicObject> {
+        untyped(
+            &self.client,
+            &json!({"apiVersion": api_version, "kind": kind, "metadata": {"namespace": self.namespace}}),
+        )
+    }
+
+    /// Creates an object or changes it to be like `object`.
+    pub async fn apply(&self, object: &Value) {
+        apply(&self.client, object).await;
+    }
+
+    /// Merges `patch` into an object of OpenEBS's namespace.
+    pub async fn merge(&self, api_version: &str, kind: &str, name: &str, patch: &Value) {
+        self.kind(api_version, kind)
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .unwrap_or_else(|error| panic!("{kind} {name} can be patched: {error}"));
+    }
+
+    /// Everything of a custom kind in OpenEBS's namespace, as JSON.
+    pub async fn get(&self, api_version: &str, kind: &str, name: &str) -> Option<Value> {
+        let found = self.kind(api_version, kind).get_opt(name).await.expect("it can be read");
+        found.map(|object| serde_json::to_value(object).expect("it came as JSON"))
+    }
+
+    async fn token(&self, account: &str, namespace: &str) -> String {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
+        let request = serde_json::from_value(json!({"spec": {"audiences": [], "expirationSeconds": 7200}}))
+            .expect("a token request");
+        let answer = accounts.create_token_request(account, &PostParams::default(), &request).await;
+        answer.expect("the account exists").status.expect("it was granted").token
+    }
+}
+
+/// Creates an object or changes it to be like `object`.
+///
+/// # Panics
+/// When the API server refuses it, with what it says.
+pub async fn apply(client: &Client, object: &Value) {
+    let name = object["metadata"]["name"].as_str().expect("it has a name");
+    let parameters = PatchParams::apply("fleetlift-tests").force();
+    let applied = untyped(client, object).patch(name, &parameters, &Patch::Apply(object)).await;
+    if let Err(error) = applied {
+        panic!("{} {name} can be applied: {error}", object["kind"]);
+    }
+}
+
+/// Access to the kind that `example` is of; in its namespace if it names one.
+fn untyped(client: &Client, example: &Value) -> Api<DynamicObject> {
+    let (api_version, kind) = (&example["apiVersion"], example["kind"].as_str().expect("it has a kind"));
+    let api_version = api_version.as_str().expect("it has an apiVersion");
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+    match example["metadata"]["namespace"].as_str() {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    }
+}

@@ -1,0 +1,46 @@
+//! A Jiva volume of the CSI engine: JivaVolume, controller Deployment, replica StatefulSet, Service, PersistentVolume.
+
+use serde_json::{Value, json};
+
+use super::workload::Workload;
+use super::{OpenEbs, VERSION, VOLUME, version_details};
+
+impl OpenEbs<'_> {
+    /// The volume `name` with that many replicas, in sync, all at `version`.
+    pub async fn jiva_volume(&self, name: &str, version: &str, replicas: u32) {
+        self.persistent_volume(name, &json!({"csi": {"driver": "jiva.csi.openebs.io", "volumeHandle": name}})).await;
+        let in_sync: Vec<Value> =
+            (0..replicas).map(|n| json!({"address": format!("tcp://10.0.0.{n}:9502"), "mode": "RW"})).collect();
+        let rest = json!({
+            "spec": {"pv": name, "capacity": 5_368_709_120_u64, "desiredReplicationFactor": replicas,
+                "policy": {"target": {"replicationFactor": replicas}}},
+            "status": {"phase": "Ready", "status": "RW", "replicaCount": replicas, "replicaStatus": in_sync},
+            "versionDetails": version_details(version),
+        });
+        let labels = [("openebs.io/component", "jiva-volume"), (VOLUME, name), (VERSION, version)];
+        self.custom("openebs.io/v1", "JivaVolume", name, &labels, rest).await;
+        let controller = format!("{name}-jiva-ctrl");
+        self.workload(Workload {
+            name: &controller,
+            version,
+            labels: &[("openebs.io/component", "jiva-controller"), (VOLUME, name), ("openebs.io/cas-type", "jiva")],
+            service_account: "jiva-operator",
+            containers: &[("jiva-controller", "openebs/jiva"), ("maya-volume-exporter", "openebs/m-exporter")],
+            ..Workload::default()
+        })
+        .await;
+        let replica = format!("{name}-jiva-rep");
+        self.workload(Workload {
+            name: &replica,
+            version,
+            labels: &[("openebs.io/component", "jiva-replica"), (VOLUME, name), ("openebs.io/cas-type", "jiva")],
+            service_account: "jiva-operator",
+            containers: &[("jiva-replica", "openebs/jiva")],
+            replicas,
+            stateful: true,
+        })
+        .await;
+        let service = format!("{name}-jiva-ctrl-svc");
+        self.service(&service, version, &[("openebs.io/component", "jiva-controller-service"), (VOLUME, name)]).await;
+    }
+}

@@ -1,0 +1,137 @@
+//! What the external provisioner made: storage pool claims with pools (both cluster-wide), cStor and Jiva volumes.
+
+use serde_json::json;
+
+use super::workload::Workload;
+use super::{OpenEbs, VERSION, VOLUME, version_details};
+use crate::support::openebs::workload::labels;
+
+const V1ALPHA1: &str = "openebs.io/v1alpha1";
+
+impl OpenEbs<'_> {
+    /// A storage pool claim with the pools `<name>-<node>`, all at `version`. Its kinds are cluster-wide: a test that
+    /// uses them has a control plane of its own.
+    pub async fn storage_pool_claim(&self, name: &str, version: &str, nodes: &[&str]) {
+        self.cluster
+            .apply(&json!({"apiVersion": V1ALPHA1, "kind": "StoragePoolClaim",
+                "metadata": {"name": name, "labels": labels(&[(VERSION, version)])},
+                "spec": {"name": name, "type": "disk", "poolSpec": {"poolType": "striped"}},
+                "status": {"phase": "Online"}, "versionDetails": version_details(version)}))
+            .await;
+        for node in nodes {
+            self.pool(name, &format!("{name}-{node}"), node, version).await;
+        }
+    }
+
+    async fn pool(&self, claim: &str, name: &str, node: &str, version: &str) {
+        let own = [
+            ("kubernetes.io/hostname", node),
+            ("openebs.io/cas-type", "cstor"),
+            ("openebs.io/storage-pool-claim", claim),
+            (VERSION, version),
+        ];
+        self.cluster
+            .apply(
+                &json!({"apiVersion": V1ALPHA1, "kind": "CStorPool", "metadata": {"name": name, "labels": labels(&own)},
+                "spec": {"poolSpec": {"poolType": "striped", "roThresholdLimit": 85}},
+                "status": {"phase": "Healthy", "readOnly": false}, "versionDetails": version_details(version)}),
+            )
+            .await;
+        self.workload(Workload {
+            name,
+            version,
+            labels: &[("app", "cstor-pool"), ("openebs.io/cstor-pool", name), ("openebs.io/storage-pool-claim", claim)],
+            service_account: "openebs-maya-operator",
+            containers: &[
+                ("cstor-pool", "quay.io/openebs/cstor-pool"),
+                ("cstor-pool-mgmt", "quay.io/openebs/cstor-pool-mgmt"),
+                ("maya-exporter", "quay.io/openebs/m-exporter"),
+            ],
+            ..Workload::default()
+        })
+        .await;
+    }
+
+    /// A cStor volume of the external provisioner, in OpenEBS's namespace.
+    pub async fn legacy_cstor_volume(&self, name: &str, version: &str, pools: &[&str]) {
+        let count = pools.len();
+        self.legacy_volume(name, "cstor").await;
+        let rest = json!({
+            "spec": {"capacity": "5G", "replicationFactor": count, "consistencyFactor": count / 2 + 1,
+                "desiredReplicationFactor": count},
+            "status": {"phase": "Healthy"}, "versionDetails": version_details(version),
+        });
+        self.custom(V1ALPHA1, "CStorVolume", name, &[(VOLUME, name), (VERSION, version)], rest).await;
+        for pool in pools {
+            let labels = [("cstorpool.openebs.io/name", *pool), (VOLUME, name), (VERSION, version)];
+            let rest = json!({"spec": {"capacity": "5G"}, "status": {"phase": "Healthy"},
+                "versionDetails": version_details(version)});
+            self.custom(V1ALPHA1, "CStorVolumeReplica", &format!("{name}-{pool}"), &labels, rest).await;
+        }
+        let target = format!("{name}-target");
+        self.workload(Workload {
+            name: &target,
+            version,
+            labels: &[("app", "cstor-volume-manager"), ("openebs.io/target", "cstor-target"), (VOLUME, name)],
+            service_account: "openebs-maya-operator",
+            containers: &[
+                ("cstor-istgt", "quay.io/openebs/cstor-istgt"),
+                ("maya-volume-exporter", "quay.io/openebs/m-exporter"),
+                ("cstor-volume-mgmt", "quay.io/openebs/cstor-volume-mgmt"),
+            ],
+            ..Workload::default()
+        })
+        .await;
+        self.service(name, version, &[("openebs.io/target-service", "cstor-target-svc"), (VOLUME, name)]).await;
+    }
+
+    /// A Jiva volume of the external provisioner, in OpenEBS's namespace: Deployments and a Service, nothing else.
+    pub async fn legacy_jiva_volume(&self, name: &str, version: &str, replicas: u32) {
+        self.legacy_volume(name, "jiva").await;
+        let controller = format!("{name}-ctrl");
+        self.workload(Workload {
+            name: &controller,
+            version,
+            labels: &[("openebs.io/controller", "jiva-controller"), (VOLUME, name), ("openebs.io/cas-type", "jiva")],
+            service_account: "openebs-maya-operator",
+            containers: &[
+                ("pvc-ctrl-con", "quay.io/openebs/jiva"),
+                ("maya-volume-exporter", "quay.io/openebs/m-exporter"),
+            ],
+            ..Workload::default()
+        })
+        .await;
+        for number in 1..=replicas {
+            let replica = format!("{name}-rep-{number}");
+            self.workload(Workload {
+                name: &replica,
+                version,
+                labels: &[
+                    ("openebs.io/replica", "jiva-replica"),
+                    (VOLUME, name),
+                    ("openebs.io/cas-type", "jiva"),
+                    ("openebs.io/replica-number", &number.to_string()),
+                ],
+                service_account: "openebs-maya-operator",
+                containers: &[("pvc-rep-con", "quay.io/openebs/jiva")],
+                ..Workload::default()
+            })
+            .await;
+        }
+        let service = format!("{name}-ctrl-svc");
+        self.service(&service, version, &[("openebs.io/controller-service", "jiva-controller-svc"), (VOLUME, name)])
+            .await;
+    }
+
+    async fn legacy_volume(&self, name: &str, cas_type: &str) {
+        let source = json!({"iscsi": {"iqn": format!("iqn.2016-09.com.openebs.{cas_type}:{name}"), "lun": 0,
+            "targetPortal": "10.96.7.7:3260"}});
+        self.persistent_volume(name, &source).await;
+        let marks = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name,
+            "labels": {"openebs.io/cas-type": cas_type},
+            "annotations": {"pv.kubernetes.io/provisioned-by": "openebs.io/provisioner-iscsi"}}});
+        let volumes = self.cluster.like(&marks);
+        let patch = kube::api::Patch::Merge(marks);
+        volumes.patch(name, &kube::api::PatchParams::default(), &patch).await.expect("the volume is there");
+    }
+}
