@@ -1,1 +1,3 @@
 //! The hash chain over audit events, and its verifier.
+
+pub mod chain;
