@@ -76,9 +76,10 @@ impl From<StoreError> for Refusal {
             StoreError::NotFound { what, name } => Self::NotFound { noun: what, name },
             StoreError::Conflict { what } => Self::Changed { what },
             StoreError::Exists { what, name } => Self::Conflict(format!("{what} {name} exists already")),
-            error @ (StoreError::BudgetUsedUp { .. } | StoreError::Corrupt { .. } | StoreError::Unavailable(_)) => {
-                Self::Store(error)
-            }
+            error @ (StoreError::BudgetUsedUp { .. }
+            | StoreError::Corrupt { .. }
+            | StoreError::Unusable { .. }
+            | StoreError::Unavailable(_)) => Self::Store(error),
         }
     }
 }

@@ -4,13 +4,36 @@
 //! it and commits both in one transaction: if the event cannot be written, the change does not happen. Every change
 //! names the version or the fence that it expects; [`StoreError::Conflict`] is a normal answer.
 
+mod attempts;
+mod budgets;
+mod clusters;
+mod database;
+mod events;
+mod failure;
+mod fleets;
+mod hub;
+mod inventories;
+mod leases;
+mod open;
+mod readers;
 mod records;
+mod rollouts;
+mod schema;
+mod session;
+#[cfg(test)]
+mod statements_tests;
+mod targets;
+mod tokens;
+mod work;
+mod writer;
 
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
+pub use open::{Options, migrate, open};
 pub use records::*;
+pub use schema::LAYOUT;
 
 use crate::domain::budget::{Scope, Usage};
 use crate::domain::cluster::{Cluster, Reach, SealedCredential};
@@ -62,6 +85,12 @@ pub enum StoreError {
         /// Table and key.
         what: String,
         /// What is wrong with it.
+        why: String,
+    },
+    /// The database is not one that this version can work with; a person must do something.
+    #[error("the database cannot be used: {why}")]
+    Unusable {
+        /// Why, and the way out.
         why: String,
     },
     /// The database cannot be written or read now (full disk, lost connection); nothing was changed.

@@ -1,0 +1,70 @@
+//! The last inventory of each cluster, and whose turn it is to be read again.
+
+use super::session::{Session, Value, statements};
+use super::writer::Change;
+use super::{StoreError, StoredInventory};
+use crate::domain::{ClusterId, Timestamp};
+
+statements! {
+    READ = "select taken_at_us, digest, body from inventories where cluster = $1";
+    // A reading that was overtaken by a newer one changes nothing.
+    SAVE = "
+        insert into inventories (cluster, taken_at_us, digest, body) values ($1, $2, $3, $4)
+        on conflict (cluster) do update
+            set taken_at_us = excluded.taken_at_us, digest = excluded.digest, body = excluded.body
+            where inventories.taken_at_us <= excluded.taken_at_us";
+    CANDIDATES = "
+        select clusters.id from clusters left join inventories on inventories.cluster = clusters.id
+        where clusters.state = 'active'
+            and (inventories.taken_at_us is null or inventories.taken_at_us < $1)
+            and (clusters.inventory_tried_at_us is null or clusters.inventory_tried_at_us < $2)
+        order by coalesce(inventories.taken_at_us, 0), coalesce(clusters.inventory_tried_at_us, 0), clusters.id
+        limit $3";
+    // Two daemons may have seen the same candidate: the second one finds it tried.
+    TRY = "
+        update clusters set inventory_tried_at_us = $2
+        where id = $1 and (inventory_tried_at_us is null or inventory_tried_at_us < $3)";
+}
+
+pub(super) async fn read(session: &mut Session<'_>, id: ClusterId) -> Result<Option<StoredInventory>, StoreError> {
+    let row = session.row(READ, vec![Value::text(id)]).await?;
+    row.map(|row| {
+        let mut columns = row.columns();
+        Ok(StoredInventory { taken_at: columns.time()?, digest: columns.id()?, body: columns.text()? })
+    })
+    .transpose()
+}
+
+pub(super) async fn save(change: &mut Change<'_>, id: ClusterId, inventory: StoredInventory) -> Result<(), StoreError> {
+    let StoredInventory { taken_at, digest, body } = inventory;
+    let values = vec![Value::text(id), taken_at.into(), digest.as_str().into(), body.into()];
+    change.session.run(SAVE, values).await.map(drop)
+}
+
+/// Clusters whose turn it is: looked up outside the writer, since that reads the whole table.
+pub(super) async fn candidates(
+    session: &mut Session<'_>,
+    before: Timestamp,
+    tried_before: Timestamp,
+    limit: u32,
+) -> Result<Vec<ClusterId>, StoreError> {
+    let rows = session.rows(CANDIDATES, vec![before.into(), tried_before.into(), limit.into()]).await?;
+    rows.iter().map(|row| row.columns().id()).collect()
+}
+
+/// Marks them as tried; answers those that nobody else marked first.
+pub(super) async fn claim(
+    change: &mut Change<'_>,
+    candidates: Vec<ClusterId>,
+    tried_before: Timestamp,
+    now: Timestamp,
+) -> Result<Vec<ClusterId>, StoreError> {
+    let mut claimed = Vec::with_capacity(candidates.len());
+    for id in candidates {
+        let values = vec![Value::text(id), now.into(), tried_before.into()];
+        if change.session.run(TRY, values).await? == 1 {
+            claimed.push(id);
+        }
+    }
+    Ok(claimed)
+}

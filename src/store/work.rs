@@ -1,0 +1,77 @@
+//! What is read of targets as a whole: everything that a step needs, and the table of results.
+
+use super::attempts::{self, attempt, attempt_columns};
+use super::failure::corrupt;
+use super::rollouts::{rollout, rollout_columns};
+use super::session::{Row, Session, Value, statements};
+use super::targets::{self, target, target_columns, task, task_columns};
+use super::{ResultQuery, ResultRow, StoreError, TargetWork};
+use crate::domain::{ClusterId, TargetId};
+
+macro_rules! result_rows {
+    ($more:literal) => {
+        concat!(
+            "select clusters.id, clusters.name, ",
+            target_columns!(),
+            ", ",
+            task_columns!(),
+            ", ",
+            attempt_columns!(),
+            "
+            from targets
+                join clusters on clusters.id = targets.cluster
+                join tasks on tasks.target = targets.id
+                left join attempts on attempts.task = tasks.id and attempts.number = tasks.attempts
+            where targets.rollout = $1 and ($2 is null or targets.cluster = $2)
+            ",
+            $more,
+            "
+            order by targets.wave, targets.position, tasks.position limit $3"
+        )
+    };
+}
+
+statements! {
+    ROLLOUT_OF = concat!("
+        select ", rollout_columns!(), " from rollouts join targets on targets.rollout = rollouts.id
+        where targets.id = $1");
+    RESULTS = result_rows!("");
+    RESULTS_AFTER = result_rows!("
+        and (targets.wave, targets.position, tasks.position) > (
+            select t.wave, t.position, k.position from tasks k join targets t on t.id = k.target where k.id = $4)");
+}
+
+/// Everything about one target that a step needs.
+pub(super) async fn of_target(session: &mut Session<'_>, id: TargetId) -> Result<TargetWork, StoreError> {
+    let target = targets::by_id(session, id).await?;
+    let tasks = targets::tasks(session, id).await?;
+    // An open attempt is named by its task: mostly there is none, and then none is looked for.
+    let open_attempt =
+        if tasks.iter().any(|task| task.open_attempt.is_some()) { attempts::open(session, id).await? } else { None };
+    let row = session.row(ROLLOUT_OF, vec![Value::text(id)]).await?;
+    let row = row.ok_or_else(|| corrupt(&format!("target {id}"), &"its rollout is missing"))?;
+    Ok(TargetWork { target, tasks, open_attempt, rollout: rollout(&mut row.columns())? })
+}
+
+/// One row a task, in the plan's order.
+pub(super) async fn results(session: &mut Session<'_>, query: ResultQuery) -> Result<Vec<ResultRow>, StoreError> {
+    let ResultQuery { rollout, cluster, after, limit } = query;
+    let mut values = vec![Value::text(rollout), Value::text_if_any(cluster), limit.into()];
+    let sql = match after {
+        None => RESULTS,
+        Some(task) => {
+            values.push(Value::text(task));
+            RESULTS_AFTER
+        }
+    };
+    session.rows(sql, values).await?.iter().map(result).collect()
+}
+
+fn result(row: &Row) -> Result<ResultRow, StoreError> {
+    let mut columns = row.columns();
+    let (cluster, cluster_name): (ClusterId, String) = (columns.id()?, columns.text()?);
+    let target = target(&mut columns)?;
+    let task = task(&mut columns)?;
+    let last_attempt = if columns.is_null()? { None } else { Some(attempt(&mut columns)?) };
+    Ok(ResultRow { cluster, cluster_name, target, task, last_attempt })
+}

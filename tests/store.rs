@@ -1,0 +1,14 @@
+//! What every store promises, checked on SQLite and on Postgres by the same tests.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+#[path = "store/arrange.rs"]
+mod arrange;
+#[path = "store/contract.rs"]
+mod contract;
+
+mod sqlite {
+    use super::arrange::Sqlite;
+
+    super::contract::promises!(Sqlite::new());
+}

@@ -1,0 +1,688 @@
+//! The promises, one function each.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use fleetlift::audit::chain;
+use fleetlift::domain::Timestamp;
+use fleetlift::domain::budget::{Claim, Scope, Usage};
+use fleetlift::domain::cluster::{ClusterState, Failing, Reach, SealedCredential};
+use fleetlift::domain::event::{Event, EventType, Subject};
+use fleetlift::domain::rollout::{Approval, PauseCause, RolloutState, Verdict, Wave};
+use fleetlift::domain::target::{Deferral, SkipReason, Target, TargetState, Task, TaskState};
+use fleetlift::domain::{InventoryDigest, PlanDigest};
+use fleetlift::store::{NewHub, ResultQuery, RolloutChange, Store, StoreError, StoredInventory, StoredToken};
+use fleetlift::system::SystemEntropy;
+use futures::future::join_all;
+
+use crate::arrange::*;
+
+macro_rules! promises {
+    ($backend:expr) => {
+        super::contract::promises!(@each $backend;
+            the_hub_keeps_its_first_id,
+            a_cluster_comes_back_as_it_was_registered,
+            each_cluster_is_registered_or_refused_by_itself,
+            a_cluster_is_changed_only_by_who_read_it_last,
+            a_removed_cluster_keeps_its_row_but_not_its_credential_or_name,
+            a_replaced_credential_does_not_come_back,
+            clusters_come_in_pages_by_name,
+            inventories_are_shared_out_once_and_never_go_back,
+            fleets_and_plans_come_back_as_they_were,
+            a_rollout_comes_back_as_it_was_started,
+            a_rollout_is_changed_only_by_who_read_it_last,
+            a_rollout_takes_waiting_targets_with_it_or_nothing,
+            nothing_starts_in_a_rollout_that_is_not_running,
+            budgets_are_never_exceeded,
+            the_first_full_scope_is_named_and_nothing_is_taken,
+            slots_are_given_back_exactly_once,
+            a_due_target_is_given_out_once,
+            a_call_during_a_step_is_answered_by_another_step,
+            a_step_that_lost_its_fence_writes_nothing,
+            a_target_passes_to_another_daemon_when_its_lease_ends,
+            a_released_lease_frees_its_targets_at_once,
+            a_slow_daemon_that_nobody_missed_keeps_its_epoch,
+            an_attempt_is_written_before_and_closed_once,
+            one_attempt_of_a_task_is_open_and_no_more_than_allowed,
+            a_failed_target_can_be_tried_again,
+            results_come_in_the_order_of_the_plan,
+            events_form_one_chain_whoever_writes,
+            a_refused_change_leaves_no_event,
+            followers_are_woken_by_commits,
+            events_can_be_read_by_rollout,
+            tokens_are_found_by_their_hash_and_revoked_once,
+            an_answer_is_kept_for_the_first_who_gives_it,
+        );
+    };
+    (@each $backend:expr; $($name:ident,)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            let backend = $backend;
+            super::contract::$name(&backend).await;
+        }
+    )*};
+}
+pub(crate) use promises;
+
+pub async fn the_hub_keeps_its_first_id(backend: &dyn Backend) {
+    let (one, other) = (backend.open().await, backend.open().await);
+    let first = one.hub(NewHub { id: hub_id(), at: NOW }).await.unwrap();
+    let second = other.hub(NewHub { id: hub_id(), at: NOW + Duration::from_secs(1) }).await.unwrap();
+    assert_eq!(first, second);
+    one.set_sealing_check("check").await.unwrap();
+    one.set_sealing_check("check").await.unwrap();
+    assert!(is_conflict(one.set_sealing_check("another").await));
+    assert_eq!(one.hub(NewHub { id: hub_id(), at: NOW }).await.unwrap().sealing_check.as_deref(), Some("check"));
+    assert_eq!(one.events(0, None, 10).await.unwrap().len(), 1);
+}
+
+pub async fn a_cluster_comes_back_as_it_was_registered(backend: &dyn Backend) {
+    let store = backend.open().await;
+    let mut new = new_cluster("berlin");
+    new.cluster.time_zone = Some("Europe/Berlin".into());
+    new.cluster.egress = Some("vpn".into());
+    new.cluster.identity = Some("uid".into());
+    new.cluster.credential_expires_at = Some(NOW);
+    new.cluster.labels.insert("größe".into(), "\u{1}\"' $1 🚂".into());
+    let (cluster, credential) = (new.cluster.clone(), new.credential.clone());
+    store.register_clusters(vec![new]).await.unwrap().remove(0).unwrap();
+    assert_eq!(store.cluster_named("berlin").await.unwrap(), cluster);
+    assert_eq!(store.credential(cluster.id).await.unwrap(), credential);
+    let failing = Some(Failing { since: NOW, error: "refused\0 by a hostile one".into() });
+    let reach = Reach { seen_at: Some(NOW), failing };
+    store.record_reach(cluster.id, &reach).await.unwrap();
+    assert_eq!(store.cluster(cluster.id).await.unwrap(), fleetlift::domain::cluster::Cluster { reach, ..cluster });
+    assert!(matches!(store.cluster_named("rome").await, Err(StoreError::NotFound { what: "cluster", .. })));
+    assert!(matches!(store.cluster(cluster_id()).await, Err(StoreError::NotFound { what: "cluster", .. })));
+}
+
+pub async fn each_cluster_is_registered_or_refused_by_itself(backend: &dyn Backend) {
+    let store = backend.open().await;
+    let new = ["a", "b", "a", "c"].map(new_cluster).to_vec();
+    let answers = store.register_clusters(new).await.unwrap();
+    let refused: Vec<_> = answers.iter().map(|answer| matches!(answer, Err(StoreError::Exists { .. }))).collect();
+    assert_eq!(refused, [false, false, true, false]);
+    assert_eq!(store.events(0, None, 10).await.unwrap().len(), 3);
+    assert_eq!(store.count_clusters().await.unwrap().into_iter().collect::<Vec<_>>(), [("active".to_owned(), 3)]);
+}
+
+pub async fn a_cluster_is_changed_only_by_who_read_it_last(backend: &dyn Backend) {
+    let store = backend.open().await;
+    store.register_clusters(vec![new_cluster("a")]).await.unwrap().remove(0).unwrap();
+    let mut cluster = store.cluster_named("a").await.unwrap();
+    cluster.state = ClusterState::Quarantined { why: "it is another one".into() };
+    let changed = store.change_cluster(&cluster, vec![event(EventType::ClusterQuarantined)]).await.unwrap();
+    assert_eq!(changed.version, cluster.version + 1);
+    assert!(is_conflict(store.change_cluster(&cluster, vec![event(EventType::ClusterChanged)]).await));
+    assert_eq!(store.cluster(cluster.id).await.unwrap(), changed);
+    assert_eq!(store.events(0, None, 10).await.unwrap().len(), 2);
+}
+
+pub async fn a_removed_cluster_keeps_its_row_but_not_its_credential_or_name(backend: &dyn Backend) {
+    let store = backend.open().await;
+    store.register_clusters(vec![new_cluster("a")]).await.unwrap().remove(0).unwrap();
+    let mut cluster = store.cluster_named("a").await.unwrap();
+    cluster.state = ClusterState::Removed { at: NOW };
+    let removed = store.change_cluster(&cluster, vec![]).await.unwrap();
+    assert!(matches!(store.credential(cluster.id).await, Err(StoreError::NotFound { .. })));
+    assert!(matches!(store.cluster_named("a").await, Err(StoreError::NotFound { .. })));
+    assert_eq!(store.cluster(cluster.id).await.unwrap(), removed);
+    assert_eq!(store.clusters(None, 10).await.unwrap(), []);
+    assert!(is_conflict(store.change_cluster(&removed, vec![]).await));
+    store.register_clusters(vec![new_cluster("a")]).await.unwrap().remove(0).unwrap();
+    assert_ne!(store.cluster_named("a").await.unwrap().id, cluster.id);
+}
+
+pub async fn a_replaced_credential_does_not_come_back(backend: &dyn Backend) {
+    let store = backend.open().await;
+    store.register_clusters(vec![new_cluster("a")]).await.unwrap().remove(0).unwrap();
+    let cluster = store.cluster_named("a").await.unwrap();
+    let newer =
+        SealedCredential { version: 2, envelope: vec![9], ca_pem: "c1".into(), tls_server_name: Some("edge".into()) };
+    let cluster = store.replace_credential(&cluster, newer.clone(), vec![]).await.unwrap();
+    let old =
+        SealedCredential { version: 2, envelope: vec![8], ca_pem: "c2".into(), tls_server_name: Some("edge".into()) };
+    assert!(is_conflict(store.replace_credential(&cluster, old, vec![]).await));
+    assert_eq!(store.credential(cluster.id).await.unwrap(), newer);
+    // The refused replacement left the row beside it alone, too.
+    assert_eq!(store.cluster(cluster.id).await.unwrap().version, cluster.version);
+}
+
+pub async fn clusters_come_in_pages_by_name(backend: &dyn Backend) {
+    let store = backend.open().await;
+    // Byte order, the same on both databases whatever their locale.
+    let names = ["a", "B", "b-1", "b.1", "é", "Z"];
+    for registered in store.register_clusters(names.map(new_cluster).to_vec()).await.unwrap() {
+        registered.unwrap();
+    }
+    let mut seen = Vec::new();
+    let mut after = None;
+    loop {
+        let page = store.clusters(after.as_deref(), 2).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.name.clone());
+        seen.extend(page.into_iter().map(|cluster| cluster.name));
+    }
+    assert_eq!(seen, ["B", "Z", "a", "b-1", "b.1", "é"]);
+}
+
+pub async fn inventories_are_shared_out_once_and_never_go_back(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 6).await;
+    let other = backend.open().await;
+    let claim = |store: std::sync::Arc<dyn Store>| async move {
+        let earlier = NOW - Duration::from_mins(1);
+        store.claim_inventories(NOW, earlier, NOW, 4).await.unwrap()
+    };
+    let claims = join_all([claim(scene.store.clone()), claim(other.clone())]).await.concat();
+    let mut claims: Vec<_> = [claims, claim(other.clone()).await].concat();
+    let claimed = claims.len();
+    claims.sort_unstable();
+    claims.dedup();
+    assert_eq!((claims.len(), claimed), (6, 6));
+    let cluster = scene.targets[0].cluster;
+    let inventory = |seconds: u64, body: &str| StoredInventory {
+        taken_at: NOW + Duration::from_secs(seconds),
+        digest: InventoryDigest::of(body.as_bytes()),
+        body: body.to_owned(),
+    };
+    assert_eq!(other.inventory(cluster).await.unwrap(), None);
+    other.save_inventory(cluster, inventory(2, "later")).await.unwrap();
+    other.save_inventory(cluster, inventory(1, "earlier")).await.unwrap();
+    assert_eq!(other.inventory(cluster).await.unwrap(), Some(inventory(2, "later")));
+    let later = NOW + Duration::from_secs(1);
+    let due = other.claim_inventories(later, later, later, 10).await.unwrap();
+    assert!(!due.contains(&cluster) && due.len() == 5, "{due:?}");
+}
+
+pub async fn fleets_and_plans_come_back_as_they_were(backend: &dyn Backend) {
+    let store = backend.open().await;
+    store.hub(NewHub { id: hub_id(), at: NOW }).await.unwrap();
+    assert_eq!(store.current_fleet().await.unwrap(), None);
+    let first = stored_plan(store.as_ref(), "{\"n\":1}").await;
+    let second = stored_plan(store.as_ref(), "{\"n\":2}").await;
+    assert_eq!(store.current_fleet().await.unwrap().unwrap().revision, first.revision);
+    assert_eq!(store.fleet(&first.revision).await.unwrap().applied_by, "me");
+    assert_eq!(store.plan(&first.digest).await.unwrap(), first);
+    let before = store.audit_head().await.unwrap().0;
+    store.save_plan(first.clone(), vec![event(EventType::PlanMade)]).await.unwrap();
+    assert_eq!(store.audit_head().await.unwrap().0, before);
+    assert_eq!(store.plans(&second.digest.as_str()[..8], 10).await.unwrap(), [second]);
+    assert_eq!(store.plans("", 10).await.unwrap().len(), 2);
+    let unknown = PlanDigest::of(b"unknown");
+    assert!(matches!(store.plan(&unknown).await, Err(StoreError::NotFound { what: "plan", .. })));
+}
+
+pub async fn a_rollout_comes_back_as_it_was_started(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 300).await;
+    let snapshot = scene.store.snapshot(scene.rollout.id).await.unwrap();
+    assert_eq!(snapshot.rollout, scene.rollout);
+    assert_eq!(snapshot.targets, scene.targets);
+    assert_eq!(snapshot.waves.len(), 1);
+    assert_eq!(scene.store.unfinished_rollouts().await.unwrap(), [scene.rollout.id]);
+    assert_eq!(scene.store.rollouts(None, 10).await.unwrap(), std::slice::from_ref(&scene.rollout));
+    assert_eq!(scene.store.rollouts(Some(scene.rollout.id), 10).await.unwrap(), []);
+    let work = scene.store.target_work(scene.targets[7].id).await.unwrap();
+    assert_eq!((work.target, work.rollout), (scene.targets[7].clone(), scene.rollout.clone()));
+    assert_eq!((work.tasks, work.open_attempt), (vec![scene.tasks[7].clone()], None));
+}
+
+pub async fn a_rollout_is_changed_only_by_who_read_it_last(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 1).await;
+    let wave = Wave {
+        position: 0,
+        name: "all".into(),
+        opened_at: Some(NOW),
+        settled_at: None,
+        passed_at: None,
+        approval: Some(Approval { by: "me".into(), at: NOW, remark: "looked at".into() }),
+    };
+    let cause = PauseCause::Operator { by: "me".into(), remark: String::new() };
+    let paused = RolloutState::Paused { cause, accepted_failures: 0 };
+    let change = RolloutChange {
+        rollout: scene.rollout.id,
+        version: 1,
+        state: Some(paused.clone()),
+        finished_at: None,
+        waves: vec![wave.clone()],
+        targets: vec![],
+    };
+    scene.store.change_rollout(change.clone(), vec![event(EventType::RolloutPaused)]).await.unwrap();
+    assert!(is_conflict(scene.store.change_rollout(change.clone(), vec![]).await));
+    let snapshot = scene.store.snapshot(scene.rollout.id).await.unwrap();
+    assert_eq!((snapshot.rollout.version, snapshot.rollout.state, snapshot.waves), (2, paused, vec![wave]));
+    let finished = RolloutState::Finished { verdict: Verdict::Failed { reason: "it did".into() } };
+    let change = RolloutChange { version: 2, state: Some(finished), finished_at: Some(NOW), ..change };
+    scene.store.change_rollout(change.clone(), vec![]).await.unwrap();
+    assert_eq!(scene.store.unfinished_rollouts().await.unwrap(), []);
+    // What is finished stays so.
+    assert!(is_conflict(scene.store.change_rollout(RolloutChange { version: 3, ..change }, vec![]).await));
+}
+
+pub async fn a_rollout_takes_waiting_targets_with_it_or_nothing(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 40).await;
+    let skipped: Vec<Target> = scene.targets.iter().map(aborted).collect();
+    let change = RolloutChange {
+        rollout: scene.rollout.id,
+        version: 1,
+        state: None,
+        finished_at: None,
+        waves: vec![],
+        targets: skipped,
+    };
+    scene.running(39).await;
+    assert!(is_conflict(scene.store.change_rollout(change.clone(), vec![event(EventType::RolloutAborted)]).await));
+    let untouched = scene.store.snapshot(scene.rollout.id).await.unwrap();
+    assert_eq!(untouched.rollout.version, 1);
+    assert_eq!(untouched.targets[..39], scene.targets[..39]);
+    let without = RolloutChange { targets: change.targets[..39].to_vec(), ..change };
+    scene.store.change_rollout(without, vec![]).await.unwrap();
+    let states = scene.store.snapshot(scene.rollout.id).await.unwrap().targets;
+    assert_eq!(states.iter().filter(|target| target.state.name() == "skipped" && target.version == 2).count(), 39);
+}
+
+fn aborted(target: &Target) -> Target {
+    Target { state: TargetState::Skipped { at: NOW, reason: SkipReason::Aborted }, ..target.clone() }
+}
+
+pub async fn nothing_starts_in_a_rollout_that_is_not_running(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 1).await;
+    let change = RolloutChange {
+        rollout: scene.rollout.id,
+        version: 1,
+        state: Some(RolloutState::Paused { cause: PauseCause::Restored, accepted_failures: 0 }),
+        finished_at: None,
+        waves: vec![],
+        targets: vec![],
+    };
+    scene.store.change_rollout(change, vec![]).await.unwrap();
+    let start = scene.start(0, scene.lease, vec![hub_claim(1)]);
+    assert!(is_conflict(scene.store.start_target(start, vec![event(EventType::TargetStarted)]).await));
+    assert_eq!(scene.store.usage().await.unwrap(), []);
+}
+
+pub async fn budgets_are_never_exceeded(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 40).await;
+    let (other, hub, region) = (backend.open().await, 7, 5);
+    let lease = other.renew_lease(daemon_id(), LEASE).await.unwrap();
+    let north = Scope::Label { key: "region".into(), value: "north".into() };
+    let starts = (0..40).map(|n| {
+        let mut claims = vec![hub_claim(hub)];
+        if n % 2 == 0 {
+            claims.insert(0, Claim { scope: north.clone(), limit: region });
+        }
+        let (store, lease) = if n % 3 == 0 { (&other, lease) } else { (&scene.store, scene.lease) };
+        let start = scene.start(n, lease, claims);
+        async move { store.start_target(start, vec![event(EventType::TargetStarted)]).await }
+    });
+    let answers = join_all(starts).await;
+    let started = answers.iter().filter(|answer| answer.is_ok()).count();
+    assert_eq!(started, hub as usize);
+    assert!(answers.iter().all(|answer| matches!(answer, Ok(()) | Err(StoreError::BudgetUsedUp { .. }))));
+    let usage = scene.store.usage().await.unwrap();
+    let of = |scope: &Scope| usage.iter().find(|usage| usage.scope == *scope).map_or(0, |usage| usage.in_use);
+    assert_eq!(of(&Scope::Hub), hub);
+    assert!(of(&north) <= region);
+    let running = scene.store.snapshot(scene.rollout.id).await.unwrap().targets;
+    assert_eq!(running.iter().filter(|target| target.state.name() == "running").count(), started);
+}
+
+pub async fn the_first_full_scope_is_named_and_nothing_is_taken(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 3).await;
+    let cluster = |n: usize, limit| Claim { scope: Scope::Cluster { cluster: scene.targets[n].cluster }, limit };
+    let rollout = Claim { scope: Scope::Rollout { rollout: scene.rollout.id }, limit: 1 };
+    let claims = vec![rollout.clone(), hub_claim(9), cluster(0, 1)];
+    scene.store.start_target(scene.start(0, scene.lease, claims), vec![]).await.unwrap();
+    let before = scene.store.usage().await.unwrap();
+    let claims = vec![rollout.clone(), hub_claim(9), hub_claim(9), cluster(1, 1)];
+    match scene.store.start_target(scene.start(1, scene.lease, claims), vec![]).await {
+        Err(StoreError::BudgetUsedUp { scope, in_use: 1, limit: 1 }) => assert_eq!(scope, rollout.scope),
+        other => panic!("{other:?}"),
+    }
+    match scene.store.start_target(scene.start(1, scene.lease, vec![cluster(1, 0)]), vec![]).await {
+        Err(StoreError::BudgetUsedUp { in_use: 0, limit: 0, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    // Of two claims on one scope the smaller binds.
+    match scene.store.start_target(scene.start(1, scene.lease, vec![hub_claim(5), hub_claim(1)]), vec![]).await {
+        Err(StoreError::BudgetUsedUp { scope: Scope::Hub, in_use: 1, limit: 1 }) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(scene.store.usage().await.unwrap(), before);
+}
+
+pub async fn slots_are_given_back_exactly_once(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 2).await;
+    for n in [0, 1] {
+        scene.store.start_target(scene.start(n, scene.lease, vec![hub_claim(2)]), vec![]).await.unwrap();
+    }
+    let first = scene_fence(&scene, scene.targets[0].id).await;
+    let mut commit = scene.step(0, first);
+    let reason = Deferral::Busy { by: "somebody".into() };
+    commit.state = Some(TargetState::Deferred { reason, retry_at: NOW });
+    scene.store.commit_target(commit.clone(), vec![]).await.unwrap();
+    let usage = scene.store.usage().await.unwrap();
+    assert_eq!(usage, [Usage { scope: Scope::Hub, in_use: 1 }]);
+    assert!(is_conflict(scene.store.commit_target(commit, vec![]).await));
+    assert_eq!(scene.store.usage().await.unwrap(), usage);
+    // A deferred target is started again under its new version and may hold other slots.
+    let version = scene.store.target_work(scene.targets[0].id).await.unwrap().target.version;
+    let mut start = scene.start(0, scene.lease, vec![hub_claim(2)]);
+    start.version = version;
+    scene.store.start_target(start, vec![]).await.unwrap();
+    assert_eq!(scene.store.usage().await.unwrap(), [Usage { scope: Scope::Hub, in_use: 2 }]);
+}
+
+async fn scene_fence(scene: &Scene, id: fleetlift::domain::TargetId) -> fleetlift::store::Fence {
+    let version = scene.store.target_work(id).await.unwrap().target.version;
+    fleetlift::store::Fence { lease: scene.lease, version }
+}
+
+pub async fn a_due_target_is_given_out_once(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 3).await;
+    for n in 0..3 {
+        scene.store.start_target(scene.start(n, scene.lease, vec![]), vec![]).await.unwrap();
+    }
+    assert_eq!(scene.store.next_due(&scene.lease).await.unwrap(), Some(NOW));
+    let (one, two) =
+        futures::join!(scene.store.claim_due(&scene.lease, NOW, 2), scene.store.claim_due(&scene.lease, NOW, 2));
+    let claimed = [one.unwrap(), two.unwrap()].concat();
+    let ids: BTreeSet<_> = claimed.iter().map(|claimed| claimed.target).collect();
+    assert_eq!((claimed.len(), ids.len()), (3, 3));
+    assert_eq!(scene.store.claim_due(&scene.lease, NOW, 10).await.unwrap(), []);
+    let n = scene.targets.iter().position(|target| target.id == claimed[0].target).unwrap();
+    let due = NOW + Duration::from_secs(5);
+    let commit = fleetlift::store::TargetCommit { due_at: due, ..scene.step(n, claimed[0].fence) };
+    scene.store.commit_target(commit, vec![]).await.unwrap();
+    assert_eq!(scene.store.next_due(&scene.lease).await.unwrap(), Some(due));
+    assert_eq!(scene.store.claim_due(&scene.lease, due - Duration::from_micros(1), 10).await.unwrap(), []);
+    assert_eq!(scene.store.claim_due(&scene.lease, due, 10).await.unwrap().len(), 1);
+    // A step that was lost is made up for.
+    let later = NOW + Duration::from_hours(1);
+    assert_eq!(scene.store.claim_due(&scene.lease, later, 10).await.unwrap().len(), 3);
+}
+
+pub async fn a_call_during_a_step_is_answered_by_another_step(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 1).await;
+    let fence = scene.running(0).await;
+    let called = NOW + Duration::from_secs(1);
+    scene.store.wake(scene.rollout.id, None, called).await.unwrap();
+    // The step under way is not disturbed …
+    assert_eq!(scene.store.claim_due(&scene.lease, called, 10).await.unwrap(), []);
+    scene.store.commit_target(scene.step(0, fence), vec![]).await.unwrap();
+    // … but the next one comes at once, although that step asked for a minute.
+    assert_eq!(scene.store.next_due(&scene.lease).await.unwrap(), Some(called));
+    let again = scene.store.claim_due(&scene.lease, called, 10).await.unwrap();
+    scene.store.commit_target(scene.step(0, again[0].fence), vec![]).await.unwrap();
+    assert_eq!(scene.store.claim_due(&scene.lease, called, 10).await.unwrap(), []);
+    scene.store.wake(scene.rollout.id, Some(scene.targets[0].id), called).await.unwrap();
+    assert_eq!(scene.store.claim_due(&scene.lease, called, 10).await.unwrap().len(), 1);
+}
+
+pub async fn a_step_that_lost_its_fence_writes_nothing(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 1).await;
+    let fence = scene.running(0).await;
+    let head = scene.store.audit_head().await.unwrap();
+    let stale = fleetlift::store::Fence { version: fence.version - 1, ..fence };
+    let stranger = fleetlift::store::Lease { daemon: daemon_id(), ..fence.lease };
+    let other_epoch = fleetlift::store::Lease { epoch: fence.lease.epoch + 1, ..fence.lease };
+    for wrong in [
+        stale,
+        fleetlift::store::Fence { lease: stranger, ..fence },
+        fleetlift::store::Fence { lease: other_epoch, ..fence },
+    ] {
+        let mut commit = scene.step(0, wrong);
+        commit.attempt = Some(scene.attempt(0, 1));
+        commit.tasks = vec![(scene.tasks[0].id, TaskState::Running { since: NOW })];
+        assert!(is_conflict(scene.store.commit_target(commit, vec![event(EventType::AttemptIntended)]).await));
+    }
+    assert_eq!(scene.store.audit_head().await.unwrap(), head);
+    assert_eq!(scene.store.attempts(scene.tasks[0].id).await.unwrap(), []);
+    assert_eq!(scene.store.target_work(scene.targets[0].id).await.unwrap().tasks, [scene.tasks[0].clone()]);
+    scene.store.commit_target(scene.step(0, fence), vec![]).await.unwrap();
+}
+
+pub async fn a_target_passes_to_another_daemon_when_its_lease_ends(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 2).await;
+    let (store, other) = (&scene.store, backend.open().await);
+    let fence = scene.running(0).await;
+    let heir = other.renew_lease(daemon_id(), LEASE).await.unwrap();
+    assert_eq!(other.claim_due(&heir, NOW, 10).await.unwrap(), []);
+    // The owner is not heard of: its lease runs out by the database's clock.
+    store.renew_lease(scene.lease.daemon, Duration::ZERO).await.unwrap();
+    assert!(other.next_due(&heir).await.unwrap().is_some_and(|due| due <= NOW));
+    let taken = other.claim_due(&heir, NOW, 10).await.unwrap();
+    assert_eq!(taken.iter().map(|claimed| claimed.target).collect::<Vec<_>>(), [scene.targets[0].id]);
+    // It comes back and finds that it may write nothing more, nor start anything.
+    assert!(is_conflict(store.commit_target(scene.step(0, fence), vec![]).await));
+    assert!(is_conflict(store.start_target(scene.start(1, scene.lease, vec![]), vec![]).await));
+    assert_eq!(store.claim_due(&scene.lease, NOW + LEASE, 10).await.unwrap(), []);
+    let renewed = store.renew_lease(scene.lease.daemon, LEASE).await.unwrap();
+    assert!(renewed.epoch > scene.lease.epoch);
+    assert!(is_conflict(store.commit_target(scene.step(0, fence), vec![]).await));
+    store.start_target(scene.start(1, renewed, vec![]), vec![]).await.unwrap();
+    other.commit_target(scene.step(0, taken[0].fence), vec![]).await.unwrap();
+}
+
+pub async fn a_released_lease_frees_its_targets_at_once(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 1).await;
+    let fence = scene.running(0).await;
+    scene.store.release_lease(&scene.lease).await.unwrap();
+    assert!(is_conflict(scene.store.release_lease(&scene.lease).await));
+    assert!(is_conflict(scene.store.commit_target(scene.step(0, fence), vec![]).await));
+    let heir = scene.store.renew_lease(daemon_id(), LEASE).await.unwrap();
+    let now = fleetlift::domain::Clock::now(&fleetlift::system::SystemClock);
+    assert_eq!(scene.store.claim_due(&heir, now, 10).await.unwrap().len(), 1);
+}
+
+pub async fn a_slow_daemon_that_nobody_missed_keeps_its_epoch(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 1).await;
+    let fence = scene.running(0).await;
+    scene.store.renew_lease(scene.lease.daemon, Duration::ZERO).await.unwrap();
+    let renewed = scene.store.renew_lease(scene.lease.daemon, LEASE).await.unwrap();
+    assert_eq!(renewed, scene.lease);
+    scene.store.commit_target(scene.step(0, fence), vec![]).await.unwrap();
+}
+
+pub async fn an_attempt_is_written_before_and_closed_once(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 1).await;
+    let fence = scene.running(0).await;
+    let mut attempt = scene.attempt(0, 1);
+    let mut commit = scene.step(0, fence);
+    commit.attempt = Some(attempt.clone());
+    commit.tasks = vec![(scene.tasks[0].id, TaskState::Running { since: NOW })];
+    scene.store.commit_target(commit, vec![event(EventType::AttemptIntended)]).await.unwrap();
+    let work = scene.store.target_work(scene.targets[0].id).await.unwrap();
+    assert_eq!(work.open_attempt, Some(attempt.clone()));
+    assert_eq!((work.tasks[0].attempts, work.tasks[0].open_attempt), (1, Some(attempt.id)));
+    attempt.job_uid = Some("uid".into());
+    let fence = scene_fence(&scene, scene.targets[0].id).await;
+    let mut commit = scene.step(0, fence);
+    commit.attempt = Some(attempt.clone());
+    scene.store.commit_target(commit, vec![]).await.unwrap();
+    // What was intended is not rewritten.
+    let fence = scene_fence(&scene, scene.targets[0].id).await;
+    let mut commit = scene.step(0, fence);
+    commit.attempt = Some(fleetlift::domain::Attempt { job_name: "another".into(), ..attempt.clone() });
+    assert!(is_conflict(scene.store.commit_target(commit, vec![]).await));
+    let closed = ended(&attempt);
+    let mut commit = scene.step(0, fence);
+    commit.attempt = Some(closed.clone());
+    scene.store.commit_target(commit, vec![event(EventType::AttemptJudged)]).await.unwrap();
+    assert_eq!(scene.store.attempts(scene.tasks[0].id).await.unwrap(), [closed]);
+    // What ended stays so.
+    let fence = scene_fence(&scene, scene.targets[0].id).await;
+    let mut commit = scene.step(0, fence);
+    commit.attempt = Some(attempt);
+    assert!(is_conflict(scene.store.commit_target(commit, vec![]).await));
+    assert_eq!(scene.store.target_work(scene.targets[0].id).await.unwrap().open_attempt, None);
+}
+
+pub async fn one_attempt_of_a_task_is_open_and_no_more_than_allowed(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 1).await;
+    scene.running(0).await;
+    let (first, second, third) = (scene.attempt(0, 1), scene.attempt(0, 2), scene.attempt(0, 3));
+    let commit = |attempt: fleetlift::domain::Attempt| {
+        let scene = &scene;
+        async move {
+            let mut commit = scene.step(0, scene_fence(scene, scene.targets[0].id).await);
+            commit.attempt = Some(attempt);
+            scene.store.commit_target(commit, vec![]).await
+        }
+    };
+    assert!(is_conflict(commit(second.clone()).await), "attempts are numbered without gaps");
+    commit(first.clone()).await.unwrap();
+    assert!(is_conflict(commit(second.clone()).await), "one is open");
+    commit(ended(&first)).await.unwrap();
+    commit(ended(&second)).await.unwrap();
+    assert!(is_conflict(commit(third).await), "two were allowed");
+    assert_eq!(scene.store.attempts(scene.tasks[0].id).await.unwrap().len(), 2);
+}
+
+pub async fn a_failed_target_can_be_tried_again(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 1).await;
+    let fence = scene.running(0).await;
+    let running = scene.store.target_work(scene.targets[0].id).await.unwrap().target;
+    let pending = Target { state: TargetState::Pending, ..running };
+    assert!(is_conflict(scene.store.change_target(&pending, &[], vec![]).await), "it runs");
+    let mut commit = scene.step(0, fence);
+    commit.state = Some(TargetState::Failed { at: NOW, reason: "its Job failed".into() });
+    commit.tasks = vec![(scene.tasks[0].id, TaskState::Failed { at: NOW, reason: "its Job failed".into() })];
+    scene.store.commit_target(commit, vec![event(EventType::TargetFailed)]).await.unwrap();
+    let failed = scene.store.target_work(scene.targets[0].id).await.unwrap();
+    let again = Target { state: TargetState::Pending, ..failed.target };
+    let task = Task {
+        state: TaskState::Pending { not_before: None },
+        attempts_allowed: failed.tasks[0].attempts_allowed + 2,
+        ..failed.tasks[0].clone()
+    };
+    scene
+        .store
+        .change_target(&again, std::slice::from_ref(&task), vec![event(EventType::TargetRetried)])
+        .await
+        .unwrap();
+    assert!(is_conflict(scene.store.change_target(&again, &[], vec![]).await), "its version was raised");
+    let work = scene.store.target_work(again.id).await.unwrap();
+    assert_eq!((work.target.state, work.tasks), (TargetState::Pending, vec![task]));
+    assert_eq!(work.target.first_started_at, Some(NOW));
+}
+
+pub async fn results_come_in_the_order_of_the_plan(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 5).await;
+    let fence = scene.running(2).await;
+    let attempt = scene.attempt(2, 1);
+    let mut commit = scene.step(2, fence);
+    commit.attempt = Some(attempt.clone());
+    scene.store.commit_target(commit, vec![]).await.unwrap();
+    let query = ResultQuery { rollout: scene.rollout.id, cluster: None, after: None, limit: 3 };
+    let first = scene.store.results(query.clone()).await.unwrap();
+    let after = Some(first[2].task.id);
+    let rest = scene.store.results(ResultQuery { after, limit: 10, ..query.clone() }).await.unwrap();
+    let names: Vec<_> = first.iter().chain(&rest).map(|row| row.cluster_name.as_str()).collect();
+    assert_eq!(names, ["edge-0000", "edge-0001", "edge-0002", "edge-0003", "edge-0004"]);
+    assert_eq!(first[2].last_attempt, Some(attempt));
+    assert_eq!(first[1].last_attempt, None);
+    let cluster = Some(scene.targets[4].cluster);
+    let one = scene.store.results(ResultQuery { cluster, ..query }).await.unwrap();
+    assert_eq!(one.iter().map(|row| row.target.id).collect::<Vec<_>>(), [scene.targets[4].id]);
+}
+
+pub async fn events_form_one_chain_whoever_writes(backend: &dyn Backend) {
+    let stores = [backend.open().await, backend.open().await];
+    let writes = (0..300).map(|n| {
+        let store = &stores[n % 2];
+        let events = vec![event(EventType::CredentialUnsealed).because(format!("{n}")); n % 3 + 1];
+        async move { store.record(events).await.unwrap() }
+    });
+    join_all(writes).await;
+    let events = stores[0].events(0, None, 10_000).await.unwrap();
+    assert_eq!(events.len(), 600);
+    let mut head = chain::Head::empty();
+    for event in events {
+        assert_eq!(head.append(event.schema, event.body.clone()), event);
+    }
+    assert_eq!(stores[1].audit_head().await.unwrap(), (head.seq, head.hash));
+}
+
+pub async fn a_refused_change_leaves_no_event(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 30).await;
+    let before = scene.store.audit_head().await.unwrap().0;
+    // In one group: every second command is refused, the others count.
+    let starts = (0..30).map(|n| {
+        let mut start = scene.start(n, scene.lease, vec![hub_claim(100)]);
+        start.version += i64::try_from(n % 2).unwrap();
+        let event = event(EventType::TargetStarted).because(format!("{n}"));
+        async { scene.store.start_target(start, vec![event]).await }
+    });
+    let refused: Vec<bool> = join_all(starts).await.into_iter().map(is_conflict).collect();
+    assert!(refused.iter().enumerate().all(|(n, refused)| *refused == (n % 2 == 1)), "{refused:?}");
+    let events = scene.store.events(before, None, 100).await.unwrap();
+    let told: BTreeSet<u32> = events
+        .iter()
+        .map(|event| serde_json::from_str::<Event>(&event.body).unwrap().reason.parse().unwrap())
+        .collect();
+    assert_eq!(told, (0..30).step_by(2).collect());
+    assert_eq!(scene.store.usage().await.unwrap(), [Usage { scope: Scope::Hub, in_use: 15 }]);
+}
+
+pub async fn followers_are_woken_by_commits(backend: &dyn Backend) {
+    let store = backend.open().await;
+    let mut committed = store.committed();
+    let before = *committed.borrow_and_update();
+    store.record(vec![event(EventType::RequestDenied)]).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), committed.changed()).await.unwrap().unwrap();
+    assert_eq!(*committed.borrow_and_update(), before + 1);
+}
+
+pub async fn events_can_be_read_by_rollout(backend: &dyn Backend) {
+    let store = backend.open().await;
+    let about = |rollout| Event { subject: Subject { rollout, ..Subject::default() }, ..event(EventType::WaveOpened) };
+    let (one, other) = (rollout_id(), rollout_id());
+    store.record(vec![about(Some(one)), about(None), about(Some(other)), about(Some(one))]).await.unwrap();
+    let seqs = |events: Vec<fleetlift::domain::event::StoredEvent>| -> Vec<i64> {
+        events.into_iter().map(|event| event.seq).collect()
+    };
+    assert_eq!(seqs(store.events(0, Some(one), 10).await.unwrap()), [1, 4]);
+    assert_eq!(seqs(store.events(1, Some(one), 10).await.unwrap()), [4]);
+    assert_eq!(seqs(store.events(0, None, 2).await.unwrap()), [1, 2]);
+    assert_eq!(seqs(store.events(2, None, 10).await.unwrap()), [3, 4]);
+}
+
+pub async fn tokens_are_found_by_their_hash_and_revoked_once(backend: &dyn Backend) {
+    let store = backend.open().await;
+    let token = |name: &str, hash: &str| StoredToken {
+        id: fleetlift::domain::TokenId::new(NOW, &SystemEntropy),
+        name: name.into(),
+        hash: hash.into(),
+        role: "operator".into(),
+        selector: Some("region=north".into()),
+        created_at: NOW,
+        expires_at: None,
+        revoked_at: None,
+    };
+    let first = token("ci", "aa");
+    store.create_token(first.clone(), vec![event(EventType::TokenCreated)]).await.unwrap();
+    let again = store.create_token(token("ci", "bb"), vec![event(EventType::TokenCreated)]).await;
+    assert!(matches!(again, Err(StoreError::Exists { what: "token", .. })));
+    assert_eq!(store.token_by_hash("aa").await.unwrap(), Some(first.clone()));
+    assert_eq!(store.token_by_hash("bb").await.unwrap(), None);
+    store.revoke_token(first.id, NOW, vec![event(EventType::TokenRevoked)]).await.unwrap();
+    store.revoke_token(first.id, NOW + LEASE, vec![event(EventType::TokenRevoked)]).await.unwrap();
+    let unknown = token("x", "cc").id;
+    assert!(matches!(store.revoke_token(unknown, NOW, vec![]).await, Err(StoreError::NotFound { .. })));
+    let second = StoredToken { created_at: NOW + LEASE, ..token("ci", "bb") };
+    store.create_token(second, vec![]).await.unwrap();
+    let revoked: Vec<Option<Timestamp>> = store.tokens().await.unwrap().iter().map(|token| token.revoked_at).collect();
+    assert_eq!(revoked, [Some(NOW), None]);
+    assert_eq!(store.audit_head().await.unwrap().0, 2);
+}
+
+pub async fn an_answer_is_kept_for_the_first_who_gives_it(backend: &dyn Backend) {
+    let store = backend.open().await;
+    assert_eq!(store.idempotent("me", "k", None, NOW).await.unwrap(), None);
+    assert_eq!(store.idempotent("me", "k", Some("first"), NOW).await.unwrap(), None);
+    assert_eq!(store.idempotent("me", "k", Some("second"), NOW).await.unwrap().as_deref(), Some("first"));
+    assert_eq!(store.idempotent("me", "k", None, NOW).await.unwrap().as_deref(), Some("first"));
+    assert_eq!(store.idempotent("you", "k", None, NOW).await.unwrap(), None);
+    let later = NOW + Duration::from_hours(48);
+    assert_eq!(store.idempotent("me", "k", Some("third"), later).await.unwrap(), None);
+}
