@@ -22,11 +22,15 @@ pub fn decode<'de, T: Deserialize<'de>>(file: FileRef<'_>, document: &'de Node, 
         let reader = Reader { node: document, path: Path::Root, context: &context };
         match T::deserialize(reader) {
             Ok(value) => return Some(value),
-            Err(Mistake { message, at: Some((path, place)) }) => {
+            Err(Mistake { message, at: Some(Where { path, place, address }) }) => {
                 collector.add_unreadable(file, place, &path, message);
                 context.rounds.set(context.rounds.get() + 1);
-                // The second half guards the loop's end: a path that was dropped cannot be wrong again.
-                if path.is_empty() || context.rounds.get() > ROUNDS_MAX || !context.dropped.borrow_mut().insert(path) {
+                // What was dropped cannot be wrong again: the set guards the loop's end.
+                if path.is_empty() || !context.dropped.borrow_mut().insert(address) {
+                    return None;
+                }
+                if collector.is_full() || context.rounds.get() > ROUNDS_MAX {
+                    collector.count();
                     return None;
                 }
             }
@@ -44,8 +48,8 @@ const ROUNDS_MAX: u32 = 100;
 struct Context<'a> {
     file: FileRef<'a>,
     collector: &'a Collector,
-    /// What could not be read, by path.
-    dropped: RefCell<BTreeSet<String>>,
+    /// What could not be read, by [`address`].
+    dropped: RefCell<BTreeSet<usize>>,
     rounds: Cell<u32>,
 }
 
@@ -72,7 +76,20 @@ impl fmt::Display for Path<'_> {
 #[derive(Debug)]
 struct Mistake {
     message: String,
-    at: Option<(String, Place)>,
+    at: Option<Where>,
+}
+
+/// Which value is wrong.
+#[derive(Debug)]
+struct Where {
+    path: String,
+    place: Place,
+    address: usize,
+}
+
+/// The tree does not move while it is read: a node's address names it, and costs nothing to compare.
+fn address(node: &Node) -> usize {
+    std::ptr::from_ref(node).addr()
 }
 
 impl fmt::Display for Mistake {
@@ -99,7 +116,10 @@ struct Reader<'de, 'p> {
 
 impl<'de> Reader<'de, '_> {
     fn wrong(&self, message: impl Into<String>) -> Mistake {
-        Mistake { message: message.into(), at: Some((self.path.to_string(), self.node.place)) }
+        Mistake {
+            message: message.into(),
+            at: Some(Where { path: self.path.to_string(), place: self.node.place, address: address(self.node) }),
+        }
     }
 
     fn expected(&self, what: &str) -> Mistake {
@@ -118,9 +138,8 @@ impl<'de> Reader<'de, '_> {
         }
     }
 
-    fn is_dropped(&self, path: Path<'_>) -> bool {
-        let dropped = self.context.dropped.borrow();
-        !dropped.is_empty() && dropped.contains(&path.to_string())
+    fn is_dropped(&self, node: &Node) -> bool {
+        self.context.dropped.borrow().contains(&address(node))
     }
 
     fn report(&self, place: Place, path: Path<'_>, message: String) {
@@ -156,7 +175,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
             Value::Null => visitor.visit_unit(),
             Value::Text(_) => self.deserialize_str(visitor),
             Value::List(_) => self.deserialize_seq(visitor),
-            Value::Map(_) => self.deserialize_map(visitor),
+            Value::Map(_) => Err(self.expected("a single value")),
         }
     }
 
@@ -195,19 +214,6 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
         }
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mistake> {
-        match &self.node.value {
-            Value::Map(entries) => self.here(visitor.visit_map(Fields {
-                reader: self,
-                known: None,
-                rest: entries,
-                before: &[],
-                next: None,
-            })),
-            _ => Err(self.expected("a mapping")),
-        }
-    }
-
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -217,9 +223,9 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
         match &self.node.value {
             Value::Map(entries) => self.here(visitor.visit_map(Fields {
                 reader: self,
-                known: Some(fields),
+                known: fields,
                 rest: entries,
-                before: entries,
+                seen: Vec::new(),
                 next: None,
             })),
             _ => Err(self.expected(&format!("a mapping with {}", fields.join(", ")))),
@@ -246,7 +252,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
     }
 
     serde::forward_to_deserialize_any! {
-        i8 i16 i32 i64 i128 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct identifier
+        i8 i16 i32 i64 i128 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct map identifier
     }
 }
 
@@ -265,7 +271,7 @@ impl<'de> de::SeqAccess<'de> for Elements<'de, '_> {
             let path = Path::Element(&self.reader.path, self.index);
             self.rest = rest;
             self.index += 1;
-            if !self.reader.is_dropped(path) {
+            if !self.reader.is_dropped(node) {
                 return seed.deserialize(Reader { node, path, context: self.reader.context }).map(Some);
             }
         }
@@ -276,12 +282,27 @@ impl<'de> de::SeqAccess<'de> for Elements<'de, '_> {
 /// The entries of a mapping, without unknown, repeated and unreadable ones.
 struct Fields<'de, 'p> {
     reader: Reader<'de, 'p>,
-    /// The fields of the struct; `None` for a mapping with free keys.
-    known: Option<&'static [&'static str]>,
+    /// The fields of the struct.
+    known: &'static [&'static str],
     rest: &'de [Entry],
-    /// All entries, to find repeated ones; empty where the mapping itself finds them.
-    before: &'de [Entry],
+    /// The known keys so far, to find repeated ones: no more than the struct has fields.
+    seen: Vec<(&'de str, Place)>,
     next: Option<&'de Entry>,
+}
+
+impl Fields<'_, '_> {
+    fn report_unknown(&self, entry: &Entry, path: Path<'_>) {
+        // Looking for what was meant takes time, and nobody would read it.
+        if self.reader.context.collector.is_full() {
+            self.reader.context.collector.count();
+            return;
+        }
+        let remedy = nearest(&entry.key, self.known).map_or_else(
+            || format!("expected one of {}", self.known.join(", ")),
+            |word| format!("did you mean `{word}`?"),
+        );
+        self.reader.report(entry.place, path, format!("unknown field: {remedy}"));
+    }
 }
 
 impl<'de> de::MapAccess<'de> for Fields<'de, '_> {
@@ -289,25 +310,19 @@ impl<'de> de::MapAccess<'de> for Fields<'de, '_> {
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Mistake> {
         while let Some((entry, rest)) = self.rest.split_first() {
-            let earlier = &self.before[..self.before.len().saturating_sub(self.rest.len())];
             self.rest = rest;
             let path = Path::Field(&self.reader.path, &entry.key);
-            if let Some(known) = self.known
-                && !known.contains(&entry.key.as_str())
-            {
-                let remedy = nearest(&entry.key, known).map_or_else(
-                    || format!("expected one of {}", known.join(", ")),
-                    |word| format!("did you mean `{word}`?"),
-                );
-                self.reader.report(entry.place, path, format!("unknown field: {remedy}"));
+            if !self.known.contains(&entry.key.as_str()) {
+                self.report_unknown(entry, path);
                 continue;
             }
-            if let Some(first) = earlier.iter().find(|other| other.key == entry.key) {
-                let message = format!("given twice: first in line {}; keep one", first.place.line);
+            if let Some((_, first)) = self.seen.iter().find(|(key, _)| *key == entry.key) {
+                let message = format!("given twice: first in line {}; keep one", first.line);
                 self.reader.report(entry.place, path, message);
                 continue;
             }
-            if self.reader.is_dropped(path) {
+            self.seen.push((&entry.key, entry.place));
+            if self.reader.is_dropped(&entry.node) {
                 continue;
             }
             self.next = Some(entry);

@@ -53,11 +53,13 @@ pub fn parse(sources: &[Source]) -> Result<Fleet, Problems> {
     }
     let collector = Collector::default();
     let mut trees = Vec::new();
+    let mut is_complete = true;
     for source in sources {
         let file = FileRef { name: &source.name, text: &source.text };
         match node::documents(&source.text) {
             Ok(documents) => trees.extend(documents.into_iter().map(|document| (file, document))),
             Err(error) => {
+                is_complete = false;
                 collector.add(file, error.place, "", format!("is no YAML that can be read: {}", error.message));
             }
         }
@@ -68,7 +70,9 @@ pub fn parse(sources: &[Source]) -> Result<Fleet, Problems> {
             documents.push((raw, At::document(*file, tree, &collector)));
         }
     }
-    let fleet = resolve::fleet(&documents);
+    // What a file that could not be read names is not missing.
+    is_complete &= documents.len() == trees.len();
+    let fleet = resolve::fleet(&documents, is_complete);
     match (collector.into_problems(), fleet) {
         (Some(problems), _) => Err(problems),
         (None, Some(fleet)) => Ok(fleet),

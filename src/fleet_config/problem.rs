@@ -1,6 +1,6 @@
 //! What is wrong with a fleet file, where, and what to do about it; all of it at once.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -30,7 +30,7 @@ pub struct Problem {
 pub struct Problems {
     /// The mistakes, at most [`Problems::REPORTED_MAX`].
     pub problems: Vec<Problem>,
-    /// How many more were found than are reported.
+    /// How many more were found than are reported; there may be further ones that were not looked for.
     pub more: usize,
 }
 
@@ -61,7 +61,7 @@ impl fmt::Display for Problems {
             write!(f, "{problem}")?;
         }
         if self.more > 0 {
-            write!(f, "\n… and {} more", self.more)?;
+            write!(f, "\n… and at least {} more", self.more)?;
         }
         Ok(())
     }
@@ -94,26 +94,52 @@ const SNIPPET_MAX: usize = 160;
 #[derive(Default)]
 pub struct Collector {
     problems: RefCell<Vec<Problem>>,
+    /// How many more were found after [`KEPT_MAX`].
+    more: Cell<usize>,
     /// Values that could not be read: file, place, path.
     unreadable: RefCell<BTreeSet<(String, Place, String)>>,
 }
 
+/// Collected before the first ones in the files' order are reported. A bound on work: each is compared with the others
+/// and looked up in its file.
+const KEPT_MAX: usize = 1_000;
+
 impl Collector {
     /// Adds one. The same message for the same place is kept once.
     pub fn add(&self, file: FileRef<'_>, place: Option<Place>, field: &str, message: String) {
-        let snippet = place.map(|place| file.line(place.line)).unwrap_or_default();
-        let (line, column) = place.map_or((0, 0), |place| (place.line, place.column));
-        let problem = Problem { file: file.name.to_owned(), line, column, field: field.to_owned(), message, snippet };
         let mut problems = self.problems.borrow_mut();
-        if !problems.contains(&problem) {
-            problems.push(problem);
+        let (line, column) = place.map_or((0, 0), |place| (place.line, place.column));
+        let is_same = |known: &Problem| {
+            (known.line, known.column) == (line, column)
+                && known.file == file.name
+                && known.field == field
+                && known.message == message
+        };
+        if problems.iter().any(is_same) {
+            return;
         }
+        if problems.len() >= KEPT_MAX {
+            self.more.set(self.more.get() + 1);
+            return;
+        }
+        let snippet = place.map(|place| file.line(place.line)).unwrap_or_default();
+        problems.push(Problem { file: file.name.to_owned(), line, column, field: field.to_owned(), message, snippet });
     }
 
     /// Adds one about a value that cannot be read at all and is left out of the raw struct.
     pub fn add_unreadable(&self, file: FileRef<'_>, place: Place, field: &str, message: String) {
         self.unreadable.borrow_mut().insert((file.name.to_owned(), place, field.to_owned()));
         self.add(file, Some(place), field, message);
+    }
+
+    /// Whether no more are kept: whoever reads on only counts.
+    pub fn is_full(&self) -> bool {
+        self.problems.borrow().len() >= KEPT_MAX
+    }
+
+    /// One more that is only counted.
+    pub fn count(&self) {
+        self.more.set(self.more.get() + 1);
     }
 
     /// All of them, if there are any.
@@ -123,7 +149,7 @@ impl Collector {
             return None;
         }
         problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
-        let more = problems.len().saturating_sub(Problems::REPORTED_MAX);
+        let more = self.more.get() + problems.len().saturating_sub(Problems::REPORTED_MAX);
         problems.truncate(Problems::REPORTED_MAX);
         Some(Problems { problems, more })
     }
@@ -217,9 +243,26 @@ impl<'a> At<'a> {
             Some(super::node::Value::List(nodes)) => nodes.len(),
             _ => 0,
         };
+        (0..count).map(|index| self.element(index)).filter(Self::is_readable).collect()
+    }
+
+    /// Whether `decode` could read this as far as it is there.
+    pub fn is_readable(&self) -> bool {
         let unreadable = self.collector.unreadable.borrow();
-        let is_readable = |at: &Self| !unreadable.contains(&(self.file.name.to_owned(), at.place, at.path.clone()));
-        (0..count).map(|index| self.element(index)).filter(is_readable).collect()
+        !self.node.is_some_and(|node| unreadable.contains(&(self.file.name.to_owned(), node.place, self.path.clone())))
+    }
+
+    /// Whether this list could be read with all its elements, of which there are `count` in the raw list.
+    pub fn is_readable_list_of(&self, count: usize) -> bool {
+        self.is_readable() && self.holds(count)
+    }
+
+    /// Whether this is a list with `count` elements, readable or not, or nothing at all.
+    fn holds(&self, count: usize) -> bool {
+        match self.node.map(|node| &node.value) {
+            Some(super::node::Value::List(nodes)) => nodes.len() == count,
+            _ => count == 0,
+        }
     }
 
     /// `file:line:column`, to name this place in a message about another one.

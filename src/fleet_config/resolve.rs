@@ -16,24 +16,32 @@ use crate::openebs;
 pub const NAMED_MAX: usize = 1_000;
 
 /// The fleet that the documents make together; `None` after something that makes no sense was reported.
-pub fn fleet(documents: &[(RawDocument, At<'_>)]) -> Option<Fleet> {
+///
+/// With `is_complete` unset there were files that could not be read: what they may hold is not reported as missing.
+pub fn fleet(documents: &[(RawDocument, At<'_>)], is_complete: bool) -> Option<Fleet> {
     let name = one_name(documents);
     let time_zone = time_zone(documents);
     let limits = fleet_limits(documents);
 
-    let mut windows = Named::new("window");
+    let mut windows =
+        Named::new("window", is_complete && is_whole(documents, "windows", |spec| spec.windows.as_ref().map(Vec::len)));
     for (raw, at) in each(documents, "windows", |spec| spec.windows.as_deref()) {
         windows.add(raw.name.as_deref(), &at, || windows::window(raw, &at));
     }
-    let mut strategies = Named::new("strategy");
+    let mut strategies = Named::new(
+        "strategy",
+        is_complete && is_whole(documents, "strategies", |spec| spec.strategies.as_ref().map(Vec::len)),
+    );
     for (raw, at) in each(documents, "strategies", |spec| spec.strategies.as_deref()) {
         strategies.add(raw.name.as_deref(), &at, || strategy::strategy(raw, &at, &time_zone, &windows));
     }
-    let mut groups = Named::new("group");
+    let mut groups =
+        Named::new("group", is_complete && is_whole(documents, "groups", |spec| spec.groups.as_ref().map(Vec::len)));
     for (raw, at) in each(documents, "groups", |spec| spec.groups.as_deref()) {
         groups.add(raw.name.as_deref(), &at, || group(raw, &at, &strategies));
     }
     if groups.places.is_empty()
+        && groups.is_complete
         && let Some((_, at)) = documents.first()
         && at.field("spec").field("groups").is_clean()
     {
@@ -67,9 +75,23 @@ fn each<'d, 'a, T: 'd>(
     })
 }
 
+/// Whether every element of one list of all documents could be read.
+fn is_whole(
+    documents: &[(RawDocument, At<'_>)],
+    list: &str,
+    read: impl Fn(&super::raw::RawSpec) -> Option<usize>,
+) -> bool {
+    documents.iter().all(|(raw, at)| {
+        let read = raw.spec.as_ref().and_then(&read).unwrap_or_default();
+        at.field("spec").is_readable() && at.field("spec").field(list).is_readable_list_of(read)
+    })
+}
+
 /// What has been read of one kind of named thing.
 pub struct Named<'a, T> {
     kind: &'static str,
+    /// Whether all of them could be read, sound or not.
+    is_complete: bool,
     /// What is sound, by name.
     pub checked: BTreeMap<String, T>,
     /// Where each name was first given, sound or not.
@@ -77,13 +99,17 @@ pub struct Named<'a, T> {
 }
 
 impl<'a, T> Named<'a, T> {
-    fn new(kind: &'static str) -> Self {
-        Self { kind, checked: BTreeMap::new(), places: BTreeMap::new() }
+    fn new(kind: &'static str, is_complete: bool) -> Self {
+        Self { kind, is_complete, checked: BTreeMap::new(), places: BTreeMap::new() }
     }
 
     fn add(&mut self, name: Option<&str>, at: &At<'a>, read: impl FnOnce() -> Option<T>) {
         let value = read();
-        let Some(name) = checked_name(name, at) else { return };
+        let Some(name) = checked_name(name, at) else {
+            // Whoever names it means this one: the bad name is the one mistake.
+            self.places.extend(name.map(|bad| (bad.to_owned(), at.clone())));
+            return;
+        };
         if let Some(first) = self.places.get(&name) {
             at.field("name").problem(format!(
                 "there is already a {} `{name}` at {}: give this one another name",
@@ -100,7 +126,7 @@ impl<'a, T> Named<'a, T> {
 
     /// The one called `name`, or a problem at `at` if there is none. One that is itself wrong is not reported again.
     pub fn find(&self, name: &str, at: &At<'_>) -> Option<&T> {
-        if !self.places.contains_key(name) {
+        if self.is_complete && !self.places.contains_key(name) {
             let known: Vec<&str> = self.places.keys().map(String::as_str).collect();
             let remedy = match nearest(name, &known) {
                 Some(near) => format!("did you mean `{near}`?"),

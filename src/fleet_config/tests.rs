@@ -290,6 +290,35 @@ fn an_unreadable_element_does_not_shift_the_places_of_those_after_it() {
 }
 
 #[test]
+fn what_an_unreadable_part_may_hold_is_not_reported_as_missing() {
+    let strategies = SOUND.find("  strategies:").unwrap();
+    let base = Source { name: "a.yaml".into(), text: SOUND[..strategies].into() };
+    let head = "apiVersion: fleetlift.io/v1\nkind: Fleet\nmetadata: {name: retail}\nspec:\n";
+    let broken = Source {
+        name: "b.yaml".into(),
+        text: format!("{head}{}", &SOUND[strategies..].replace("[nights]", "[nights")),
+    };
+    assert_eq!(parse(&[base, broken]).unwrap_err().problems.len(), 1);
+    let misnamed = problems(&SOUND.replace("careful", "Careful"));
+    assert_eq!(misnamed.len(), 1, "{misnamed:#?}");
+    assert_eq!(misnamed[0].field, "spec.strategies[0].name");
+}
+
+#[test]
+fn hostile_files_are_refused_in_reasonable_time() {
+    let head = "apiVersion: fleetlift.io/v1\nkind: Fleet\nmetadata: {name: x}\nspec:\n";
+    let unknown: String = (0..30_000).fold(String::new(), |text, n| text + &format!("  unknwon{n}: 1\n"));
+    let repeated = "  timeZone: UTC\n".repeat(30_000);
+    let groups = format!("  groups:\n{}", "  - {name: [a], selector: [b], target: 7}\n".repeat(7_000));
+    let names = format!("  strategies:\n  - {{name: s, waves: [{{name: w, names: [{}]}}]}}\n", "c,".repeat(30_000));
+    for text in [unknown, repeated, groups, names] {
+        let text = format!("{head}{text}");
+        let problems = parse(&[source(&text)]).unwrap_err();
+        assert!(problems.more > 0, "{}", &text[text.len() - 60..]);
+    }
+}
+
+#[test]
 fn what_is_shown_reads_back_as_the_same_fleet() {
     let fleet = parsed(SOUND);
     let again = parsed(&show(&fleet));
