@@ -242,18 +242,20 @@ fn read_ca(base64: &str) -> Result<String, String> {
     if certificates.len() > CA_CERTIFICATES_MAX {
         return Err(format!("holds more than {CA_CERTIFICATES_MAX} certificates"));
     }
-    let mut normalized = String::new();
-    for certificate in certificates {
-        normalized.push_str("-----BEGIN CERTIFICATE-----\n");
-        let encoded = STANDARD.encode(&certificate);
-        for line in encoded.as_bytes().chunks(64) {
-            normalized.push_str(std::str::from_utf8(line).expect("base64 is ASCII"));
-            normalized.push('\n');
-        }
-        normalized.push_str("-----END CERTIFICATE-----\n");
-    }
+    let normalized: String = certificates.iter().map(|certificate| certificate_pem(certificate)).collect();
     tls::roots(normalized.as_bytes()).map_err(|why| why.to_string())?;
     Ok(normalized)
+}
+
+/// One certificate as PEM.
+pub(super) fn certificate_pem(der: &[u8]) -> String {
+    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+    for line in STANDARD.encode(der).as_bytes().chunks(64) {
+        pem.push_str(std::str::from_utf8(line).expect("base64 is ASCII"));
+        pem.push('\n');
+    }
+    pem.push_str("-----END CERTIFICATE-----\n");
+    pem
 }
 
 fn read_user(user: &file::User, problems: &mut Problems) -> Option<Credential> {

@@ -203,7 +203,7 @@ fn s5_size_bombs_and_duplicates_end_early_with_a_clear_message() {
     let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x]\n");
     for level in 1..9 {
         let below = format!("*a{},", level - 1).repeat(9);
-        bomb.push_str(&format!("a{level}: &a{level} [{below}]\n"));
+        bomb = format!("{bomb}a{level}: &a{level} [{below}]\n");
     }
     assert!(refused(&bomb).to_string().contains("too many entries"), "{}", refused(&bomb));
     refused(&format!("{}x: {}", honest(&pki), "[".repeat(10_000)));

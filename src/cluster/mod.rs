@@ -1,9 +1,11 @@
 //! The hub's view of an edge cluster: allow-listed credentials, connections, Jobs, observation.
 
 pub mod access;
+pub mod account;
 pub mod address;
 mod asked;
 mod body;
+pub mod bootstrap;
 pub mod check;
 mod dial;
 pub mod edge;

@@ -116,7 +116,7 @@ mod tests {
 
     use super::*;
 
-    fn seen(status: serde_json::Value) -> PodSeen {
+    fn seen(status: &serde_json::Value) -> PodSeen {
         pod_seen(&serde_json::from_value(json!({"metadata": {"name": "p"}, "status": status})).unwrap())
     }
 
@@ -126,13 +126,13 @@ mod tests {
             json!([{"name": CONTAINER, "image": "", "imageID": "", "ready": false, "restartCount": 0,
             "state": {"waiting": {"reason": reason}}}])
         };
-        let pulling = seen(json!({"phase": "Pending", "containerStatuses": waits("ImagePullBackOff")}));
+        let pulling = seen(&json!({"phase": "Pending", "containerStatuses": waits("ImagePullBackOff")}));
         assert_eq!(pulling.waiting.as_deref(), Some("ImagePullBackOff"));
-        let unscheduled = seen(json!({"phase": "Pending", "conditions": [
+        let unscheduled = seen(&json!({"phase": "Pending", "conditions": [
             {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]}));
         assert_eq!(unscheduled.waiting.as_deref(), Some("Unschedulable: 0/1 nodes"));
-        assert_eq!(seen(json!({"phase": "Running"})).waiting, None);
-        assert_eq!(seen(json!({})).phase, "Unknown");
+        assert_eq!(seen(&json!({"phase": "Running"})).waiting, None);
+        assert_eq!(seen(&json!({})).phase, "Unknown");
     }
 
     #[test]
@@ -141,7 +141,7 @@ mod tests {
             {"name": "sidecar", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": {"running": {}}},
             {"name": CONTAINER, "image": "", "imageID": "", "ready": false, "restartCount": 0,
              "state": {"terminated": {"exitCode": 255, "reason": "Error", "message": "no\u{7} pool"}}}]);
-        let ended = seen(json!({"phase": "Failed", "containerStatuses": statuses}));
+        let ended = seen(&json!({"phase": "Failed", "containerStatuses": statuses}));
         assert_eq!(ended.exit_code, Some(255));
         assert_eq!(ended.termination.as_deref(), Some("no  pool"));
     }

@@ -36,7 +36,7 @@ const MESSAGE_CHARS_MAX: usize = 500;
 /// More of an error's body is not read; a `Status` is a few hundred bytes.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
 /// An API server that asks for more than this is asked again all the same.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+const RETRY_AFTER_MAX: Duration = Duration::from_mins(1);
 
 /// Who the cluster must be.
 pub(super) enum Identity {

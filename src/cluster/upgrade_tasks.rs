@@ -93,7 +93,7 @@ fn bounded(status: UpgradeTaskStatus) -> UpgradeTaskStatus {
 mod tests {
     use super::*;
 
-    fn task(labels: serde_json::Value) -> UpgradeTask {
+    fn task(labels: &serde_json::Value) -> UpgradeTask {
         serde_json::from_value(serde_json::json!({
             "apiVersion": "openebs.io/v1alpha1", "kind": "UpgradeTask",
             "metadata": {"name": "upgrade-x", "uid": "u", "labels": labels},
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn an_upgrade_task_is_ours_only_with_this_attempts_label() {
         let attempt: AttemptId = "0190b3f0-0000-7000-8000-000000000001".parse().unwrap();
-        let whose = |labels| match seen(Some(task(labels)), attempt).unwrap() {
+        let whose = |labels| match seen(Some(task(&labels)), attempt).unwrap() {
             UpgradeTaskSeen::Other { whose, .. } => whose,
             UpgradeTaskSeen::Ours { .. } => "ours".to_owned(),
             UpgradeTaskSeen::Absent => "nobody's".to_owned(),

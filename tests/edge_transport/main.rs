@@ -1,5 +1,7 @@
 //! The transport to edge clusters against servers that are slow, hostile, dead, or somebody else.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod server;
 
 use std::sync::atomic::Ordering;
@@ -227,7 +229,7 @@ async fn s6_what_never_becomes_tls_or_http_ends_at_a_limit() {
     let honest = Server::start(Setup::default(), |_| version()).await;
     let silent = raw(|stream| async move {
         let _keep = stream;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     let babbling = raw(|mut stream| async move { while stream.write_all(&[b'x'; 4096]).await.is_ok() {} }).await;
@@ -474,14 +476,14 @@ async fn a_watch_hints_at_changes_remembers_its_place_and_ends() {
                 json!({"type": "MODIFIED", "object": {"metadata": {"resourceVersion": "12"}}}),
             ],
         };
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let text = lines.iter().map(Value::to_string).collect::<Vec<_>>().join("\n") + "\n";
         Answer::Full(
             Response::builder().header("content-type", "application/json").body(Piecewise::once(text)).unwrap(),
         )
     })
     .await;
     let edge = server.edge();
-    let mut watch = edge.watch_job("openebs", "fl-x", "", Duration::from_secs(60)).await.unwrap();
+    let mut watch = edge.watch_job("openebs", "fl-x", "", Duration::from_mins(1)).await.unwrap();
     assert_eq!(watch.next().await, Ok(Hint::Look));
     assert_eq!(watch.version(), "5");
     assert_eq!(watch.next().await, Ok(Hint::Look));
@@ -491,7 +493,7 @@ async fn a_watch_hints_at_changes_remembers_its_place_and_ends() {
     for part in ["fieldSelector=metadata.name%3Dfl-x", "allowWatchBookmarks=true", "timeoutSeconds=60"] {
         assert!(query.contains(part), "{query}");
     }
-    let mut watch = edge.watch_job("openebs", "fl-x", "old", Duration::from_secs(60)).await.unwrap();
+    let mut watch = edge.watch_job("openebs", "fl-x", "old", Duration::from_mins(1)).await.unwrap();
     assert_eq!(watch.next().await, Err(EdgeError::Gone));
 }
 
@@ -506,9 +508,9 @@ async fn s6_a_giant_line_ends_a_watch_and_a_silent_one_is_no_error() {
     })
     .await;
     let edge = server.edge();
-    let mut giant = edge.watch_job("openebs", "fl-x", "1", Duration::from_secs(60)).await.unwrap();
+    let mut giant = edge.watch_job("openebs", "fl-x", "1", Duration::from_mins(1)).await.unwrap();
     assert_eq!(giant.next().await, Err(EdgeError::TooLarge { bytes_max: limits().watch_line_bytes }));
-    let mut silent = edge.watch_job("openebs", "fl-x", "", Duration::from_secs(60)).await.unwrap();
+    let mut silent = edge.watch_job("openebs", "fl-x", "", Duration::from_mins(1)).await.unwrap();
     let outlasted = tokio::time::timeout(limits().total + limits().idle, silent.next()).await;
     assert!(outlasted.is_err(), "{outlasted:?}");
 }
@@ -550,7 +552,7 @@ async fn a_proxy_that_refuses_or_hangs_is_told_from_the_cluster() {
     .await;
     let silent = raw(|stream| async move {
         let _keep = stream;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     for (scheme, proxy) in [("http", refusing), ("http", silent), ("socks5", silent), ("socks5", refusing)] {

@@ -257,8 +257,8 @@ async fn serve(
             }
         }
     });
-    let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-    let connection = server.serve_connection(TokioIo::new(stream), service);
+    let http = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+    let connection = http.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => return,
@@ -324,18 +324,15 @@ pub async fn proxy(socks: bool, asked: Arc<Mutex<Vec<String>>>, to: SocketAddr) 
                 let mut request = [0; 4];
                 client.read_exact(&mut request).await.unwrap();
                 assert_eq!(request[..2], [5, 1]);
-                let target = match request[3] {
-                    1 => {
-                        let mut address = [0; 4];
-                        client.read_exact(&mut address).await.unwrap();
-                        std::net::Ipv4Addr::from(address).to_string()
-                    }
-                    _ => {
-                        let length = usize::from(client.read_u8().await.unwrap());
-                        let mut name = vec![0; length];
-                        client.read_exact(&mut name).await.unwrap();
-                        String::from_utf8(name).unwrap()
-                    }
+                let target = if request[3] == 1 {
+                    let mut address = [0; 4];
+                    client.read_exact(&mut address).await.unwrap();
+                    std::net::Ipv4Addr::from(address).to_string()
+                } else {
+                    let length = usize::from(client.read_u8().await.unwrap());
+                    let mut name = vec![0; length];
+                    client.read_exact(&mut name).await.unwrap();
+                    String::from_utf8(name).unwrap()
                 };
                 let port = client.read_u16().await.unwrap();
                 asked.lock().unwrap().push(format!("{target}:{port}"));

@@ -1,0 +1,113 @@
+//! The hub's own account in a cluster: tokens of limited life, renewed by the account itself.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use super::expiry::ServiceAccount;
+use super::nouns::SERVICE_ACCOUNTS;
+use super::{Edge, EdgeError};
+use crate::domain::Timestamp;
+
+/// A token as the API server granted it. It may grant a shorter life than was asked for.
+#[derive(Debug)]
+pub struct GrantedToken {
+    /// The token.
+    pub token: SecretString,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// `TokenRequest` of authentication.k8s.io/v1: what is sent, and what of the answer is read.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TokenRequest {
+    api_version: &'static str,
+    kind: &'static str,
+    spec: TokenRequestSpec,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TokenRequestSpec {
+    expiration_seconds: u64,
+}
+
+#[derive(Deserialize)]
+pub(super) struct TokenAnswer {
+    status: TokenStatus,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TokenStatus {
+    token: String,
+    expiration_timestamp: jiff::Timestamp,
+}
+
+impl TokenRequest {
+    /// Kubernetes grants no less than ten minutes.
+    pub fn lasting(lifetime: Duration) -> Self {
+        Self {
+            api_version: "authentication.k8s.io/v1",
+            kind: "TokenRequest",
+            spec: TokenRequestSpec { expiration_seconds: lifetime.as_secs().max(600) },
+        }
+    }
+}
+
+impl TokenAnswer {
+    pub fn granted(self) -> GrantedToken {
+        let TokenStatus { token, expiration_timestamp } = self.status;
+        GrantedToken {
+            token: token.into(),
+            expires_at: Timestamp::from_jiff(expiration_timestamp),
+        }
+    }
+}
+
+impl Edge {
+    /// Asks for a new token of `account`; the old one stays valid until it ends.
+    pub async fn request_token(
+        &self,
+        account: &ServiceAccount,
+        lifetime: Duration,
+    ) -> Result<GrantedToken, EdgeError> {
+        let request = TokenRequest::lasting(lifetime);
+        let answer: TokenAnswer =
+            self.create_sub(&SERVICE_ACCOUNTS, &account.namespace, &account.name, "token", &request).await?;
+        Ok(answer.granted())
+    }
+}
+
+/// Whether a credential that was granted at `since` and ends at `until` should be renewed now: in the last third of its
+/// life, so that a cluster that cannot be reached for a while does not lose its hub.
+pub fn renewal_is_due(since: Timestamp, until: Timestamp, now: Timestamp) -> bool {
+    let life = until.since(since);
+    now >= until - life / 3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_renewed_in_the_last_third_of_its_life() {
+        let at = |day: i64| Timestamp::from_micros(day * 86_400_000_000);
+        assert!(!renewal_is_due(at(0), at(30), at(19)));
+        assert!(renewal_is_due(at(0), at(30), at(20)));
+        assert!(renewal_is_due(at(0), at(30), at(31)));
+    }
+
+    #[test]
+    fn an_answer_is_read_and_its_token_hidden() {
+        let answer: TokenAnswer = serde_json::from_str(
+            r#"{"kind":"TokenRequest","status":{"token":"canary","expirationTimestamp":"2026-12-01T00:00:00Z"}}"#,
+        )
+        .unwrap();
+        let granted = answer.granted();
+        assert_eq!(granted.expires_at.to_string(), "2026-12-01T00:00:00Z");
+        assert!(!format!("{granted:?}").contains("canary"));
+    }
+}

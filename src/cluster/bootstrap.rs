@@ -1,0 +1,217 @@
+//! `cluster add --bootstrap`: with the user's own kubeconfig, in the user's own process, make the hub an account and a
+//! token, and of these a kubeconfig that the hub accepts.
+//!
+//! This is the one place where a kubeconfig is used as kubectl uses it, exec plugins and all. It must never run in the
+//! daemon: there, kubeconfigs go through [`super::kubeconfig`].
+
+use std::path::Path;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::GroupVersionKind;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::account::{GrantedToken, TokenAnswer, TokenRequest};
+use super::edge::{FIELD_MANAGER, impossible};
+use super::expiry::ServiceAccount;
+use super::EdgeError;
+use crate::domain::Timestamp;
+
+/// What was made in the cluster, and what to send to the hub.
+#[derive(Debug)]
+pub struct Bootstrapped {
+    /// A kubeconfig with nothing but server, CA and token.
+    pub kubeconfig: SecretString,
+    /// When the token ends: as granted, which may be sooner than was asked for.
+    pub expires_at: Timestamp,
+    /// What was applied, for example `Role/openebs/fleetlift-hub`.
+    pub applied: Vec<String>,
+    /// What the cluster does not know and was left out, for example admission policies before Kubernetes 1.30.
+    pub left_out: Vec<String>,
+}
+
+/// What to make, and as whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Order<'a> {
+    /// The user's kubeconfig; `None` for the one that kubectl would use.
+    pub kubeconfig: Option<&'a Path>,
+    /// The context, else its current one.
+    pub context: Option<&'a str>,
+    /// What `edge manifest` prints, several YAML documents.
+    pub manifest: &'a str,
+    /// The account in it that the hub shall use.
+    pub account: &'a ServiceAccount,
+    /// How long its token shall live.
+    pub lifetime: Duration,
+}
+
+/// Why nothing could be sent to the hub. What was applied stays: applying it again changes nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    /// The user's kubeconfig cannot be used.
+    #[error("your kubeconfig cannot be used: {0}")]
+    Kubeconfig(String),
+    /// The server is only trusted because of the machine's own CAs, or not proven at all.
+    #[error(
+        "your kubeconfig names no CA for the server (certificate-authority-data), and the hub trusts no other; add the CA \
+         that signed the server's certificate to it"
+    )]
+    NoCa,
+    /// The manifest is no list of Kubernetes objects.
+    #[error("the manifest cannot be read: {0}")]
+    Manifest(String),
+    /// The cluster refused something.
+    #[error("{what}: {why}")]
+    Refused {
+        /// What was being done, for example `applying Role/openebs/fleetlift-hub`.
+        what: String,
+        /// What the cluster said.
+        why: String,
+    },
+}
+
+/// Applies the manifest and asks for a token.
+pub async fn bootstrap(order: &Order<'_>) -> Result<Bootstrapped, BootstrapError> {
+    let config = load(order).await?;
+    let ca_pem = ca_pem(&config)?;
+    let server = config.cluster_url.to_string();
+    let tls_server_name = config.tls_server_name.clone();
+    let client = kube::Client::try_from(config).map_err(|error| BootstrapError::Kubeconfig(error.to_string()))?;
+
+    let (mut applied, mut left_out) = (Vec::new(), Vec::new());
+    for object in objects(order.manifest)? {
+        let name = describe(&object);
+        match apply(&client, &object).await {
+            Ok(true) => applied.push(name),
+            Ok(false) => left_out.push(name),
+            Err(why) => return Err(BootstrapError::Refused { what: format!("applying {name}"), why: why.to_string() }),
+        }
+    }
+    let GrantedToken { token, expires_at } = request_token(&client, order).await.map_err(|why| {
+        let ServiceAccount { namespace, name } = order.account;
+        BootstrapError::Refused { what: format!("asking for a token of {namespace}/{name}"), why: why.to_string() }
+    })?;
+    let kubeconfig = kubeconfig(&server, &ca_pem, tls_server_name.as_deref(), &token);
+    Ok(Bootstrapped { kubeconfig, expires_at, applied, left_out })
+}
+
+#[expect(clippy::disallowed_methods, reason = "in the user's own process, with the user's own file, as kubectl does")]
+async fn load(order: &Order<'_>) -> Result<kube::Config, BootstrapError> {
+    let options = KubeConfigOptions { context: order.context.map(str::to_owned), ..KubeConfigOptions::default() };
+    let unusable = |error: kube::config::KubeconfigError| BootstrapError::Kubeconfig(error.to_string());
+    let mut config = match order.kubeconfig {
+        Some(path) => {
+            let kubeconfig = Kubeconfig::read_from(path).map_err(unusable)?;
+            kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(unusable)?
+        }
+        None => kube::Config::from_kubeconfig(&options).await.map_err(unusable)?,
+    };
+    config.default_retry = false;
+    config.read_timeout = Some(Duration::from_secs(30));
+    Ok(config)
+}
+
+fn ca_pem(config: &kube::Config) -> Result<String, BootstrapError> {
+    let ders = config.root_cert.as_ref().filter(|ders| !ders.is_empty() && !config.accept_invalid_certs);
+    let ders = ders.ok_or(BootstrapError::NoCa)?;
+    Ok(ders.iter().map(|der| super::kubeconfig::certificate_pem(der)).collect())
+}
+
+fn objects(manifest: &str) -> Result<Vec<DynamicObject>, BootstrapError> {
+    serde_saphyr::from_multiple(manifest).map_err(|error| BootstrapError::Manifest(error.to_string()))
+}
+
+fn describe(object: &DynamicObject) -> String {
+    let kind = object.types.as_ref().map_or("", |types| types.kind.as_str());
+    let parts = [Some(kind), object.metadata.namespace.as_deref(), object.metadata.name.as_deref()];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("/")
+}
+
+/// Whether the cluster knows this kind of object; if so, it now has this one.
+async fn apply(client: &kube::Client, object: &DynamicObject) -> Result<bool, EdgeError> {
+    let types = object.types.as_ref().ok_or_else(|| EdgeError::Impossible("an object without a kind".to_owned()))?;
+    let kind = GroupVersionKind::try_from(types).map_err(impossible)?;
+    let (resource, _) = match kube::discovery::pinned_kind(client, &kind).await {
+        Ok(found) => found,
+        // The group's version is not served, or it is and lacks the kind.
+        Err(kube::Error::Discovery(_)) => return Ok(false),
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(false),
+        Err(error) => return Err(said(error)),
+    };
+    let api: Api<DynamicObject> = match object.metadata.namespace.as_deref() {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    api.patch(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(object)).await.map_err(said)?;
+    Ok(true)
+}
+
+async fn request_token(client: &kube::Client, order: &Order<'_>) -> Result<GrantedToken, EdgeError> {
+    let ServiceAccount { namespace, name } = order.account;
+    let body = serde_json::to_vec(&TokenRequest::lasting(order.lifetime)).map_err(impossible)?;
+    let uri = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
+    let request = http::Request::post(uri).header("content-type", "application/json").body(body).map_err(impossible)?;
+    client.request::<TokenAnswer>(request).await.map(TokenAnswer::granted).map_err(said)
+}
+
+/// A kubeconfig as the hub accepts it. All values are quoted as JSON, which YAML reads.
+fn kubeconfig(server: &str, ca_pem: &str, tls_server_name: Option<&str>, token: &SecretString) -> SecretString {
+    let mut cluster = serde_json::json!({
+        "server": server,
+        "certificate-authority-data": STANDARD.encode(ca_pem),
+    });
+    if let Some(name) = tls_server_name {
+        cluster["tls-server-name"] = name.into();
+    }
+    let file = serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "fleetlift",
+        "contexts": [{"name": "fleetlift", "context": {"cluster": "edge", "user": "fleetlift-hub"}}],
+        "clusters": [{"name": "edge", "cluster": cluster}],
+        "users": [{"name": "fleetlift-hub", "user": {"token": token.expose_secret()}}],
+    });
+    file.to_string().into()
+}
+
+/// kube's default client speaks here, not ours: its answers are put into the same words.
+fn said(error: kube::Error) -> EdgeError {
+    match error {
+        kube::Error::Api(status) => EdgeError::Refused {
+            status: status.code,
+            reason: super::text::plain(&status.reason, 60),
+            message: super::text::plain(&status.message, 500),
+        },
+        other => super::dial::unreachable(super::Phase::Opening, other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_for_the_hub_is_what_the_hub_accepts() {
+        let certified = rcgen::generate_simple_self_signed(["edge.example".to_owned()]).unwrap();
+        let pem = super::super::kubeconfig::certificate_pem(certified.cert.der());
+        let token = SecretString::from("canary");
+        let made = kubeconfig("https://edge.example:6443/k8s/", &pem, Some("edge.example"), &token);
+        let access = super::super::kubeconfig::read(made.expose_secret().as_bytes(), None).unwrap();
+        assert_eq!(access.server.as_str(), "https://edge.example:6443/k8s");
+        assert_eq!(access.tls_server_name.as_deref(), Some("edge.example"));
+        assert_eq!(access.ca_pem, pem);
+    }
+
+    #[test]
+    fn a_manifest_of_several_documents_is_read_and_an_odd_one_is_not() {
+        let manifest = "# a comment\nkind: Namespace\napiVersion: v1\nmetadata: {name: a}\n---\napiVersion: v1\n\
+                        kind: ServiceAccount\nmetadata: {name: b, namespace: a}\n";
+        let names: Vec<String> = objects(manifest).unwrap().iter().map(describe).collect();
+        assert_eq!(names, ["Namespace/a", "ServiceAccount/a/b"]);
+        assert!(objects("- a\n- b\n").is_err());
+    }
+}
