@@ -8,6 +8,7 @@ pub mod kinds;
 pub mod names;
 pub mod outcome;
 pub mod paths;
+pub mod termination;
 pub mod upgrade_task;
 
 pub use kinds::{Kind, Line};

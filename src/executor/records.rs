@@ -1,0 +1,80 @@
+//! The UpgradeTasks of one run: found or created under the names that upstream computes, begun, and closed.
+
+use std::sync::{Arc, PoisonError};
+
+use super::api::{Refusal, explain};
+use super::journal::{Journal, Step};
+use super::object::{Object, Place, UPGRADE_TASKS};
+use super::order::{Order, same_order};
+use super::problem::{Cause, Problem};
+use super::task::{Run, Task};
+use crate::domain::ResourceRef;
+use crate::openebs::{UpgradeTask, names};
+
+/// Begins the upgrade that the UpgradeTask `found` asks for.
+pub async fn begin(run: &Arc<Run>, found: &Object, order: Order, resource: ResourceRef) -> Result<Task, Problem> {
+    let journal = Arc::new(Journal::begin(&run.api, &run.clock, found, resource).await?);
+    run.records.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&journal));
+    Ok(Task::new(run, order, journal))
+}
+
+/// Begins the upgrade of `resource` under its computed name: as upstream, an UpgradeTask that exists is used, one that
+/// does not is created. One that asks for something else is an error.
+pub async fn begin_named(run: &Arc<Run>, order: Order, resource: ResourceRef) -> Result<Task, Problem> {
+    let place = UPGRADE_TASKS.named(&run.namespace, &names::upgrade_task(&resource));
+    let found = if let Some(found) = run.api.find(&place).await? {
+        found
+    } else {
+        create(run, &place, &order, &resource).await?
+    };
+    let task: UpgradeTask = serde_json::from_value(found.body.clone())
+        .map_err(|error| Problem::refused(&place, format!("it cannot be read: {error}"), "an UpgradeTask"))?;
+    same_order(&task, &order, &resource)?;
+    begin(run, &found, order, resource).await
+}
+
+async fn create(run: &Run, place: &Place, order: &Order, resource: &ResourceRef) -> Result<Object, Problem> {
+    let task = UpgradeTask::named(&run.namespace, &place.name, order.spec(resource));
+    let mut body = serde_json::to_value(task).unwrap_or_default();
+    if let Some(members) = body.as_object_mut() {
+        members.remove("status");
+    }
+    match run.api.create(place, &body).await {
+        Ok(created) => Ok(created),
+        Err(Refusal::Exists) => run.api.get(place).await,
+        Err(refusal) => Err(explain(refusal, place)),
+    }
+}
+
+/// Begins the upgrade of one pool of a parent that is being upgraded.
+pub async fn begin_child(parent: &Task, resource: ResourceRef) -> Result<Task, Problem> {
+    begin_named(&parent.run, parent.order.clone(), resource).await
+}
+
+/// Closes the record: `Success`, or the step `Errored` and `Error`. The upgrade's own problem is answered, also when it
+/// could not be written.
+pub async fn close(task: &Task, result: Result<(), Problem>) -> Result<(), Problem> {
+    let problem = match result {
+        Ok(()) => return task.journal.succeeded().await,
+        Err(problem) => problem,
+    };
+    if let Err(unwritten) = task.journal.failed(&problem).await {
+        tracing::error!(upgrade = %task.journal.resource, "the failure could not be recorded: {unwritten}");
+    }
+    // What was touched is no longer a mere refusal.
+    let cause = if problem.cause == Cause::Refused { Cause::Failed } else { problem.cause };
+    Err(problem.because(cause))
+}
+
+/// Writes on an UpgradeTask that cannot be carried out why it cannot; best effort, the run has failed anyway.
+pub async fn refuse(run: &Arc<Run>, found: &Object, problem: &Problem) {
+    let nobody = ResourceRef { kind: crate::domain::ResourceKind::CstorPoolInstance, name: found.name().to_owned() };
+    let written = async {
+        let journal = Journal::begin(&run.api, &run.clock, found, nobody).await?;
+        journal.waiting(Step::PreUpgrade).await?;
+        journal.failed(problem).await
+    };
+    if let Err(unwritten) = written.await {
+        tracing::error!("the refusal could not be recorded: {unwritten}");
+    }
+}

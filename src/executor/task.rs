@@ -1,0 +1,176 @@
+//! One upgrade under way: its order, its record, and the two things that every kind does: steps and waits.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::api::{Api, Merge, Refusal, explain};
+use super::journal::{Journal, Step};
+use super::object::{Object, Place};
+use super::order::{Images, Order, Versions};
+use super::problem::Problem;
+use crate::domain::{Clock, Timestamp};
+
+/// How long a step may take unless the UpgradeTask says otherwise. Ten minutes for a pool's Pod were seen on slow edge
+/// nodes, and a rebuild comes after it: an hour says "stuck" without calling slow nodes broken.
+const STEP_DEFAULT: Duration = Duration::from_hours(1);
+/// Looking changes nothing, so there is less to wait for: health that is about to come back.
+const PRE_UPGRADE_DEFAULT: Duration = Duration::from_mins(10);
+/// Fresh looks at an object that others change at the same time.
+const CONFLICTS_MAX: u32 = 20;
+
+/// How often to look, and how long a controller may say no before its no is final.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Between two looks at what is waited for.
+    pub look_every: Duration,
+    /// Controllers keep the words of an earlier refusal until their next sync, and try again by themselves: only what
+    /// they still say after this long counts.
+    pub refusal_lasts: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { look_every: Duration::from_secs(2), refusal_lasts: Duration::from_secs(90) }
+    }
+}
+
+/// What all upgrades of one run share.
+pub struct Run {
+    /// The API server.
+    pub api: Api,
+    /// The namespace of OpenEBS.
+    pub namespace: String,
+    /// How often to look.
+    pub pace: Pace,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The records that have begun, parents before children: what has to be told when the Pod is stopped.
+    pub records: Mutex<Vec<Arc<Journal>>>,
+}
+
+/// One upgrade under way.
+pub struct Task {
+    /// What all upgrades of this run share.
+    pub run: Arc<Run>,
+    /// What was asked for.
+    pub order: Order,
+    /// The record.
+    pub journal: Arc<Journal>,
+    deadline: Mutex<Timestamp>,
+}
+
+/// What one look at something that is waited for showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look<T> {
+    /// It is there.
+    Ready(T),
+    /// Not yet: what was seen, in a few words.
+    NotYet(String),
+}
+
+impl Task {
+    /// A task that has begun its record.
+    pub fn new(run: &Arc<Run>, order: Order, journal: Arc<Journal>) -> Self {
+        let deadline = Mutex::new(run.clock.now() + PRE_UPGRADE_DEFAULT);
+        Self { run: Arc::clone(run), order, journal, deadline }
+    }
+
+    /// The API server.
+    pub fn api(&self) -> &Api {
+        &self.run.api
+    }
+
+    /// The namespace of OpenEBS.
+    pub fn namespace(&self) -> &str {
+        &self.run.namespace
+    }
+
+    /// From where to where.
+    pub fn versions(&self) -> &Versions {
+        &self.order.versions
+    }
+
+    /// With which images.
+    pub fn images(&self) -> &Images {
+        &self.order.images
+    }
+
+    /// The resource's name.
+    pub fn name(&self) -> &str {
+        &self.journal.resource.name
+    }
+
+    /// Carries out one step and records how it ended.
+    pub async fn step<T>(
+        &self,
+        step: Step,
+        done: &str,
+        work: impl Future<Output = Result<T, Problem>>,
+    ) -> Result<T, Problem> {
+        self.journal.waiting(step).await?;
+        let default = if step == Step::PreUpgrade { PRE_UPGRADE_DEFAULT } else { STEP_DEFAULT };
+        self.set_deadline(self.run.clock.now() + self.order.step_timeout.unwrap_or(default));
+        let result = work.await?;
+        self.journal.completed(done).await?;
+        Ok(result)
+    }
+
+    /// Looks again and again until it is there, telling in the record what it waits for, until the step's deadline.
+    pub async fn wait<T>(
+        &self,
+        object: &Place,
+        expected: &str,
+        mut look: impl AsyncFnMut() -> Result<Look<T>, Problem>,
+    ) -> Result<T, Problem> {
+        let began = self.run.clock.now();
+        loop {
+            let seen = match look().await? {
+                Look::Ready(there) => return Ok(there),
+                Look::NotYet(seen) => seen,
+            };
+            let now = self.run.clock.now();
+            if now >= self.deadline() {
+                let waited = now.since(began).as_secs();
+                return Err(Problem::on(object, format!("after {waited} s: {seen}"), expected).remedy(
+                    "repair what is named here and run the upgrade again, it carries on where it stopped; a slow \
+                     cluster may need more time: spec.options.timeout (seconds for each step)",
+                ));
+            }
+            self.journal.waits_for(&format!("waiting for {object}: {seen}; expected {expected}")).await?;
+            tokio::time::sleep(self.run.pace.look_every).await;
+        }
+    }
+
+    /// Brings an object to where `plan` wants it: looks, patches what differs, and looks again if somebody else changed
+    /// it in between. Answers the object as it is afterwards.
+    pub async fn bring(
+        &self,
+        place: &Place,
+        merge: Merge,
+        plan: impl Fn(&Object) -> Result<Option<Value>, Problem>,
+    ) -> Result<Object, Problem> {
+        for _ in 0..CONFLICTS_MAX {
+            let seen = self.api().get(place).await?;
+            let Some(patch) = plan(&seen)? else { return Ok(seen) };
+            match self.api().patch(&seen, merge, patch).await {
+                Ok(changed) => {
+                    tracing::info!(upgrade = %self.journal.resource, "patched {place}");
+                    return Ok(changed);
+                }
+                Err(Refusal::Conflict) => {}
+                Err(refusal) => return Err(explain(refusal, place)),
+            }
+        }
+        Err(explain(Refusal::Conflict, place))
+    }
+
+    fn deadline(&self) -> Timestamp {
+        *self.deadline.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn set_deadline(&self, deadline: Timestamp) {
+        *self.deadline.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = deadline;
+    }
+}
