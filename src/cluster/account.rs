@@ -2,13 +2,41 @@
 
 use std::time::Duration;
 
-use secrecy::SecretString;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::expiry::ServiceAccount;
+use super::access::Credential;
+use super::edge::checked;
 use super::nouns::SERVICE_ACCOUNTS;
 use super::{Edge, EdgeError};
 use crate::domain::Timestamp;
+
+/// A service account of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceAccount {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl ServiceAccount {
+    /// The account that a token says it is for: the only kind of credential that can renew itself. Not verified; a
+    /// wrong one is refused by the API server.
+    pub fn of(credential: &Credential) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Claims {
+            sub: String,
+        }
+        let Credential::Token(token) = credential else { return None };
+        let payload = URL_SAFE_NO_PAD.decode(token.expose_secret().split('.').nth(1)?).ok()?;
+        let claims: Claims = serde_json::from_slice(&payload).ok()?;
+        let (namespace, name) = claims.sub.strip_prefix("system:serviceaccount:")?.split_once(':')?;
+        Some(Self { namespace: checked(namespace).ok()?.to_owned(), name: checked(name).ok()?.to_owned() })
+    }
+}
 
 /// A token as the API server granted it. It may grant a shorter life than was asked for.
 #[derive(Debug)]
@@ -60,20 +88,13 @@ impl TokenRequest {
 impl TokenAnswer {
     pub fn granted(self) -> GrantedToken {
         let TokenStatus { token, expiration_timestamp } = self.status;
-        GrantedToken {
-            token: token.into(),
-            expires_at: Timestamp::from_jiff(expiration_timestamp),
-        }
+        GrantedToken { token: token.into(), expires_at: Timestamp::from_jiff(expiration_timestamp) }
     }
 }
 
 impl Edge {
     /// Asks for a new token of `account`; the old one stays valid until it ends.
-    pub async fn request_token(
-        &self,
-        account: &ServiceAccount,
-        lifetime: Duration,
-    ) -> Result<GrantedToken, EdgeError> {
+    pub async fn request_token(&self, account: &ServiceAccount, lifetime: Duration) -> Result<GrantedToken, EdgeError> {
         let request = TokenRequest::lasting(lifetime);
         let answer: TokenAnswer =
             self.create_sub(&SERVICE_ACCOUNTS, &account.namespace, &account.name, "token", &request).await?;
@@ -98,6 +119,21 @@ mod tests {
         assert!(!renewal_is_due(at(0), at(30), at(19)));
         assert!(renewal_is_due(at(0), at(30), at(20)));
         assert!(renewal_is_due(at(0), at(30), at(31)));
+    }
+
+    #[test]
+    fn only_a_service_accounts_token_names_an_account() {
+        let of = |claims: &str| {
+            let token = format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(claims));
+            ServiceAccount::of(&Credential::Token(token.into()))
+        };
+        let hub = ServiceAccount { namespace: "fleetlift".to_owned(), name: "fleetlift-hub".to_owned() };
+        assert_eq!(of(r#"{"sub":"system:serviceaccount:fleetlift:fleetlift-hub","exp":1}"#), Some(hub));
+        for odd in ["[]", "{}", r#"{"sub":"alice"}"#, r#"{"sub":"system:serviceaccount:a"}"#] {
+            assert_eq!(of(odd), None, "{odd}");
+        }
+        assert_eq!(of(r#"{"sub":"system:serviceaccount:../x:y"}"#), None);
+        assert_eq!(ServiceAccount::of(&Credential::Token("opaque".to_owned().into())), None);
     }
 
     #[test]

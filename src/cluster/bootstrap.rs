@@ -14,10 +14,9 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::GroupVersionKind;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::account::{GrantedToken, TokenAnswer, TokenRequest};
-use super::edge::{FIELD_MANAGER, impossible};
-use super::expiry::ServiceAccount;
 use super::EdgeError;
+use super::account::{GrantedToken, ServiceAccount, TokenAnswer, TokenRequest};
+use super::edge::{FIELD_MANAGER, impossible};
 use crate::domain::Timestamp;
 
 /// What was made in the cluster, and what to send to the hub.
