@@ -6,9 +6,17 @@
 mod arrange;
 #[path = "store/contract.rs"]
 mod contract;
+#[path = "support/postgres.rs"]
+mod support;
 
 mod sqlite {
     use super::arrange::Sqlite;
 
     super::contract::promises!(Sqlite::new());
+}
+
+mod postgres {
+    use super::arrange::Postgres;
+
+    super::contract::promises!(Postgres::new().await);
 }

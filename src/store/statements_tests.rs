@@ -6,6 +6,9 @@ use super::{
     targets, tokens, work,
 };
 
+#[path = "../../tests/support/postgres.rs"]
+mod server;
+
 const ALL: &[&[(&str, &str)]] = &[
     attempts::STATEMENTS,
     budgets::STATEMENTS,
@@ -37,6 +40,14 @@ async fn sqlite_understands_every_statement() {
     let folder = tempfile::tempdir().unwrap();
     let url = folder.path().join("fleetlift.db").display().to_string();
     open(&url, Options::default()).await.unwrap();
+    let mut connection = super::open::address(&url, &Options::default()).unwrap().connect().await.unwrap();
+    prepare_all(&mut connection.session()).await;
+}
+
+#[tokio::test]
+async fn postgres_understands_every_statement() {
+    let url = server::Postgres::shared().database();
+    super::migrate(&url).await.unwrap();
     let mut connection = super::open::address(&url, &Options::default()).unwrap().connect().await.unwrap();
     prepare_all(&mut connection.session()).await;
 }

@@ -75,7 +75,7 @@ statements! {
     WAKE = "
         update targets set woken_at_us = case when held = 1 then $3 else null end,
             due_at_us = case when held = 1 then due_at_us else $3 end
-        where rollout = $1 and state = 'running' and ($2 is null or id = $2) and due_at_us > $3";
+        where rollout = $1 and state = 'running' and (cast($2 as text) is null or id = $2) and due_at_us > $3";
     CHANGE = "
         update targets set state = $3, state_body = $4, version = version + 1
         where id = $1 and version = $2 and state <> 'running'";

@@ -22,7 +22,7 @@ macro_rules! result_rows {
                 join clusters on clusters.id = targets.cluster
                 join tasks on tasks.target = targets.id
                 left join attempts on attempts.task = tasks.id and attempts.number = tasks.attempts
-            where targets.rollout = $1 and ($2 is null or targets.cluster = $2)
+            where targets.rollout = $1 and (cast($2 as text) is null or targets.cluster = $2)
             ",
             $more,
             "

@@ -52,6 +52,27 @@ impl Backend for Sqlite {
     }
 }
 
+pub struct Postgres {
+    url: String,
+    /// The server outlives the test.
+    _server: Arc<crate::support::Postgres>,
+}
+
+impl Postgres {
+    pub async fn new() -> Self {
+        let server = crate::support::Postgres::shared();
+        let url = server.database();
+        assert_eq!(fleetlift::store::migrate(&url).await.unwrap(), 0);
+        Self { url, _server: server }
+    }
+}
+
+impl Backend for Postgres {
+    fn url(&self) -> String {
+        self.url.clone()
+    }
+}
+
 macro_rules! ids {
     ($($name:ident: $id:ty),*) => {$(
         pub fn $name() -> $id { <$id>::new(NOW, &SystemEntropy) }

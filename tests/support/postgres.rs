@@ -67,7 +67,7 @@ fn programs() -> PathBuf {
         .flatten()
         .map(|release| release.path().join("bin"))
         .chain(std::env::var_os("PATH").iter().flat_map(std::env::split_paths))
-        .filter(|folder| folder.join("initdb").is_file())
+        .filter(|folder| ["initdb", "pg_ctl", "createdb"].iter().all(|program| folder.join(program).is_file()))
         .collect();
     found.sort();
     found
