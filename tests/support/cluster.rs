@@ -23,6 +23,8 @@ pub struct TestCluster {
     pub namespace: String,
     /// The hub's account's.
     pub account_namespace: String,
+    /// Where the claims of all volumes are, and the Pods that use them.
+    pub claims_namespace: String,
 }
 
 impl TestCluster {
@@ -52,11 +54,14 @@ impl TestCluster {
         let number = plane.next_number();
         let cluster = Self {
             client,
+            claims_namespace: format!("shop-{number}"),
             namespace: format!("openebs-{number}"),
             account_namespace: format!("fleetlift-{number}"),
             plane,
         };
-        cluster.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": cluster.namespace}})).await;
+        for namespace in [&cluster.namespace, &cluster.claims_namespace] {
+            cluster.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await;
+        }
         edge::apply_rights(&cluster.client, &cluster.namespace, &cluster.account_namespace).await;
         for account in ["openebs-cstor-operator", "jiva-operator", "openebs-maya-operator"] {
             let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
@@ -69,6 +74,11 @@ impl TestCluster {
     /// A kubeconfig with the hub's account's token and no rights but those of `deploy/edge/hub.yaml`.
     pub async fn hub_kubeconfig(&self) -> String {
         self.plane.token_kubeconfig(&self.token("fleetlift-hub", &self.account_namespace).await)
+    }
+
+    /// A client with the hub's account's token and its rights.
+    pub async fn hub_client(&self) -> Client {
+        self.plane.token_client(&self.token("fleetlift-hub", &self.account_namespace).await)
     }
 
     /// A kubeconfig with the executor's account's token, as its Pod would show it.
@@ -100,6 +110,15 @@ impl TestCluster {
             &self.client,
             &json!({"apiVersion": api_version, "kind": kind, "metadata": {"namespace": self.namespace}}),
         )
+    }
+
+    /// Lets the hub see the Pods in the claims' namespace, as `deploy/edge/hub.yaml` says how.
+    pub async fn let_the_hub_see_claims(&self) {
+        self.apply(&json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": "fleetlift-hub-volumes", "namespace": self.claims_namespace},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "fleetlift-hub-volumes"},
+            "subjects": [{"kind": "ServiceAccount", "name": "fleetlift-hub", "namespace": self.account_namespace}]}))
+        .await;
     }
 
     /// Creates an object or changes it to be like `object`.

@@ -194,13 +194,25 @@ impl ControlPlane {
         self.shepherd.lock().expect("no test panicked here").order(line);
     }
 
+    /// A client that shows `token`.
+    pub fn token_client(&self, token: &str) -> Client {
+        let mut config = self.config();
+        config.auth_info.token = Some(token.to_owned().into());
+        Client::try_from(config).expect("a client")
+    }
+
     fn client(&self, identity: &Identity) -> Client {
-        let mut config = Config::new(self.server.parse().expect("an address"));
-        config.root_cert = Some(vec![self.authority.der.clone()]);
+        let mut config = self.config();
         config.auth_info.client_certificate_data = Some(STANDARD.encode(&identity.certificate));
         config.auth_info.client_key_data = Some(STANDARD.encode(&identity.key).into());
-        config.default_retry = false;
         Client::try_from(config).expect("a client")
+    }
+
+    fn config(&self) -> Config {
+        let mut config = Config::new(self.server.parse().expect("an address"));
+        config.root_cert = Some(vec![self.authority.der.clone()]);
+        config.default_retry = false;
+        config
     }
 
     fn kubeconfig_with_certificate(&self, identity: &Identity) -> String {

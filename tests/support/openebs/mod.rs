@@ -9,9 +9,11 @@ pub mod upgrade_task;
 mod upgraded;
 pub mod workload;
 
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use kube::api::{Api, ListParams};
 use serde_json::{Value, json};
 
-use super::TestCluster;
+use super::{TestCluster, until};
 use workload::Workload;
 
 pub use upgraded::bring_to;
@@ -78,7 +80,7 @@ impl OpenEbs<'_> {
         let mut volume = json!({"apiVersion": "v1", "kind": "PersistentVolume",
             "metadata": {"name": name, "annotations": {}},
             "spec": {"capacity": {"storage": "5Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "openebs",
-                "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "default",
+                "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": self.cluster.claims_namespace,
                     "name": format!("claim-of-{name}"), "uid": "00000000-0000-0000-0000-000000000000"}}});
         if let (Value::Object(spec), Value::Object(source)) = (&mut volume["spec"], source.clone()) {
             spec.extend(source);
@@ -95,6 +97,38 @@ impl OpenEbs<'_> {
         }
         self.cluster.apply(&object).await;
     }
+}
+
+/// Waits until everything in OpenEBS's namespace is rolled out at its generation, which takes a [`super::Node`].
+pub async fn all_rolled_out(cluster: &TestCluster) {
+    let deployments: Api<Deployment> = cluster.api();
+    let sets: Api<StatefulSet> = cluster.api();
+    until("every Deployment and StatefulSet is rolled out", || async {
+        let deployments = deployments.list(&ListParams::default()).await.expect("they can be listed").items;
+        let sets = sets.list(&ListParams::default()).await.expect("they can be listed").items;
+        let done = deployments.iter().all(deployment_is_rolled_out) && sets.iter().all(set_is_rolled_out);
+        done.then_some(())
+    })
+    .await;
+}
+
+fn deployment_is_rolled_out(deployment: &Deployment) -> bool {
+    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas);
+    deployment.status.as_ref().is_some_and(|status| {
+        status.observed_generation == deployment.metadata.generation
+            && status.updated_replicas == wanted
+            && status.replicas == wanted
+            && status.available_replicas == wanted
+    })
+}
+
+fn set_is_rolled_out(set: &StatefulSet) -> bool {
+    let wanted = set.spec.as_ref().and_then(|spec| spec.replicas);
+    set.status.as_ref().is_some_and(|status| {
+        status.observed_generation == set.metadata.generation
+            && status.ready_replicas == wanted
+            && status.current_revision == status.update_revision
+    })
 }
 
 /// What an operator leaves behind that has reconciled an object to `version`.

@@ -1,42 +1,22 @@
 //! What the hub reads of a cluster, on a real API server, with no rights but those of the edge manifest.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's arrangement that fails shall end the test")]
-
-mod support;
-
-use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{Api, PostParams};
 use serde_json::json;
 
 use fleetlift::cluster::check::{self, Level};
-use fleetlift::cluster::{AddressPolicy, Edge, EdgeError, Limits, Surroundings, inventory, kubeconfig};
+use fleetlift::cluster::{Edge, EdgeError, inventory};
 use fleetlift::domain::inventory::{Condition, Replicas, Workload};
 use fleetlift::domain::observation::{ResourceSeen, ResourceState, Standing};
 use fleetlift::domain::{Inventory, ResourceKind as K, ResourceRef, Version};
-use fleetlift::metrics::Metrics;
-use fleetlift::system::SystemClock;
-use support::openebs::{self, bring_to};
-use support::{Ending, Node, TestCluster, until};
+
+use crate::hand::{edge as edge_of, edge_with};
+use crate::support::crds::UpgradeTaskSchema;
+use crate::support::openebs::{self, bring_to};
+use crate::support::{Ending, Node, TestCluster, until};
 
 const V350: Version = Version::new(3, 5, 0);
 const V360: Version = Version::new(3, 6, 0);
-
-/// What the hub sees through its own account.
-async fn edge_of(cluster: &TestCluster) -> Edge {
-    edge_by(cluster, &cluster.hub_kubeconfig().await)
-}
-
-fn edge_by(cluster: &TestCluster, yaml: &str) -> Edge {
-    let access = kubeconfig::read(yaml.as_bytes(), None).unwrap();
-    let around = Surroundings {
-        policy: Arc::new(AddressPolicy { allow: vec!["127.0.0.0/8".parse().unwrap()], ..AddressPolicy::default() }),
-        limits: Limits::default(),
-        clock: Arc::new(SystemClock),
-        metrics: Arc::new(Metrics::new()),
-    };
-    Edge::new(&access, None, &cluster.namespace, None, &around).unwrap()
-}
 
 fn resource(kind: K, name: &str) -> ResourceRef {
     ResourceRef { kind, name: name.into() }
@@ -152,7 +132,7 @@ async fn one_resource_is_followed_from_one_version_to_the_next() {
 
 #[tokio::test]
 async fn legacy_pools_and_volumes_are_read_with_an_api_server_of_their_own() {
-    let cluster = TestCluster::alone(support::crds::UpgradeTaskSchema::Fleetlift).await;
+    let cluster = TestCluster::alone(UpgradeTaskSchema::Open).await;
     let _node = Node::join(&cluster).await;
     let openebs = openebs::on(&cluster);
     openebs.maya_apiserver("2.12.2").await;
@@ -190,7 +170,7 @@ async fn what_does_not_exist_is_gone_and_what_may_not_be_read_is_an_error() {
     // The hub has no rights in the namespaces of claims: what may live there is not taken for gone.
     let hidden = inventory::read_resource(&edge, &resource(K::LegacyJivaVolume, "pvc-x"), "default").await;
     assert!(matches!(hidden, Err(EdgeError::Forbidden { .. })), "{hidden:?}");
-    let stranger = edge_by(&cluster, &cluster.plane.token_kubeconfig("not-a-token"));
+    let stranger = edge_with(&cluster, &cluster.plane.token_kubeconfig("not-a-token"));
     let refused = inventory::read_resource(&stranger, &resource(K::JivaVolume, "x"), edge.namespace()).await;
     assert_eq!(refused.unwrap_err(), EdgeError::Unauthorized);
 }
@@ -237,21 +217,24 @@ async fn who_uses_a_volume_is_known_where_the_right_was_granted_and_told_where_n
     let hub = edge_of(&cluster).await;
     let volume = resource(K::JivaVolume, "pvc-used");
     let seen = inventory::read(&hub).await.unwrap();
-    let told = seen.problems.iter().any(|problem| problem.contains("the right to list pods in namespace default"));
-    assert!(told, "{:?}", seen.problems);
+    let missing = format!("the right to list pods in namespace {}", cluster.claims_namespace);
+    assert!(seen.problems.iter().any(|problem| problem.contains(&missing)), "{:?}", seen.problems);
     assert_eq!(seen.resource(&volume).unwrap().workloads, []);
 
-    cluster
-        .apply(
-            &json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "uses-pvc-used", "namespace": "default"},
-            "spec": {"nodeName": "n7", "containers": [{"name": "db", "image": "db:1"}], "volumes": [{"name": "data",
-                "persistentVolumeClaim": {"claimName": "claim-of-pvc-used"}}]}}),
-        )
-        .await;
-    let admin = edge_by(&cluster, &cluster.admin_kubeconfig());
-    let seen = inventory::read(&admin).await.unwrap();
+    let shop = &cluster.claims_namespace;
+    for object in [
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "till", "namespace": shop}}),
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "till-0", "namespace": shop},
+            "spec": {"serviceAccountName": "till", "nodeName": "n7", "containers": [{"name": "db", "image": "db:1"}],
+                "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "claim-of-pvc-used"}}]}}),
+    ] {
+        cluster.apply(&object).await;
+    }
+    cluster.let_the_hub_see_claims().await;
+    let seen = inventory::read(&hub).await.unwrap();
+    assert_eq!(seen.problems, Vec::<String>::new());
     let volume = seen.resource(&volume).unwrap();
-    assert_eq!(volume.workloads, [Workload { namespace: "default".into(), pod: "uses-pvc-used".into() }]);
+    assert_eq!(volume.workloads, [Workload { namespace: shop.clone(), pod: "till-0".into() }]);
     assert_eq!(volume.attached_to.as_deref(), Some("n7"));
 }
 
@@ -266,15 +249,15 @@ async fn the_preflight_is_content_with_the_edge_manifest_and_says_what_is_wrong_
     assert_eq!(checked.level(), Level::Ok, "{:#?}", checked.findings);
     assert!(checked.inventory.is_some());
 
-    let admin = check::check(&edge_by(&cluster, &cluster.admin_kubeconfig()), None).await;
+    let admin = check::check(&edge_with(&cluster, &cluster.admin_kubeconfig()), None).await;
     let needless = admin.findings.iter().find(|finding| finding.level == Level::Warn).unwrap();
     assert!(needless.seen.contains("more than it needs"), "{needless:?}");
 
-    let executor = check::check(&edge_by(&cluster, &cluster.executor_kubeconfig().await), None).await;
+    let executor = check::check(&edge_with(&cluster, &cluster.executor_kubeconfig().await), None).await;
     let told: Vec<&str> = executor.findings.iter().filter(|one| one.level == Level::Fail).map(|one| one.what).collect();
     assert!(!told.is_empty(), "{:#?}", executor.findings);
 
-    let expired = check::check(&edge_by(&cluster, &cluster.plane.token_kubeconfig("not-a-token")), None).await;
+    let expired = check::check(&edge_with(&cluster, &cluster.plane.token_kubeconfig("not-a-token")), None).await;
     assert_eq!(expired.level(), Level::Fail);
     assert!(expired.inventory.is_none());
     assert!(expired.findings.last().unwrap().remedy.contains("rotate"), "{:?}", expired.findings);
