@@ -39,7 +39,9 @@ struct Line {
 #[serde(default)]
 struct Object {
     metadata: Meta,
+    /// Of a `Status`.
     code: u16,
+    message: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -61,7 +63,11 @@ impl Edge {
         // kube refuses more than 295 s; an API server ends watches at about that age anyway.
         let seconds = u32::try_from(lasting.as_secs()).unwrap_or(u32::MAX).clamp(1, 290);
         let params = WatchParams::default().fields(&format!("metadata.name={}", checked(name)?)).timeout(seconds);
-        let request = at(&JOBS, Some(namespace))?.watch(&params, version).map_err(impossible)?;
+        // "0" is any version that the server has at hand: the newest is more than a hint needs. API servers take a watch
+        // from there with bookmarks for a streamed list, which those from 1.34 on refuse over an etcd 3.4.
+        let from = if version.is_empty() { "0" } else { version };
+        let params = WatchParams { bookmarks: from != "0", ..params };
+        let request = at(&JOBS, Some(namespace))?.watch(&params, from).map_err(impossible)?;
         let body = self.open(request, None).await?.into_body();
         Ok(JobWatch { body, line: Vec::new(), rest: Vec::new(), version: version.to_owned() })
     }
@@ -104,7 +110,7 @@ impl JobWatch {
         if line.r#type == "ERROR" {
             return Err(match line.object.code {
                 410 => EdgeError::Gone,
-                status => EdgeError::ServerError { status, message: "the watch was ended with an error".to_owned() },
+                status => EdgeError::ServerError { status, message: super::text::plain(&line.object.message, 300) },
             });
         }
         if !line.object.metadata.resource_version.is_empty() {
