@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::domain::{ResourceKind, ResourceRef};
 
@@ -22,10 +22,10 @@ pub struct UpgradeTask {
     #[serde(default)]
     pub metadata: ObjectMeta,
     /// What to upgrade, from and to which version.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub spec: UpgradeTaskSpec,
     /// How far it came, as the executor says.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub status: UpgradeTaskStatus,
 }
 
@@ -34,16 +34,16 @@ pub struct UpgradeTask {
 #[serde(rename_all = "camelCase")]
 pub struct UpgradeTaskSpec {
     /// The version that the resource has now.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub from_version: String,
     /// The version that it shall have: that of the control plane.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub to_version: String,
     /// Registry and path before the image's name; must end in `/` (upstream concatenates).
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub image_prefix: String,
     /// Tag instead of `toVersion`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub image_tag: String,
     /// Options for all steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,7 +81,7 @@ pub struct UpgradeTaskOptions {
 #[serde(rename_all = "camelCase")]
 pub struct ResourceOptions {
     /// Steps whose failure shall not count.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub ignore_steps_on_error: Vec<String>,
 }
 
@@ -150,7 +150,7 @@ impl UpgradeTaskSpec {
 #[serde(rename_all = "camelCase")]
 pub struct UpgradeTaskStatus {
     /// `Started`, `Success` or `Error`; empty before the first write.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub phase: String,
     /// RFC 3339.
     #[serde(default)]
@@ -162,7 +162,7 @@ pub struct UpgradeTaskStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<i64>,
     /// The steps in the order in which they ran; cleared when an attempt begins.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     pub upgrade_detailed_statuses: Vec<StepStatus>,
 }
 
@@ -171,16 +171,16 @@ pub struct UpgradeTaskStatus {
 #[serde(rename_all = "camelCase")]
 pub struct StepStatus {
     /// `PRE_UPGRADE`, `TARGET_UPGRADE`, `REPLICA_UPGRADE`, `VERIFY`, `ROLLBACK` or `POOL_INSTANCE_UPGRADE`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub step: String,
     /// `Waiting`, `Errored` or `Completed`; `Errored` is not final.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub phase: String,
     /// What was done or tried.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// Why it failed: an error's text.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// RFC 3339.
     #[serde(default)]
@@ -188,6 +188,11 @@ pub struct StepStatus {
     /// RFC 3339. (Go calls it `LastUpdatedTime`; JSON says this.)
     #[serde(default)]
     pub last_updated_at: Option<String>,
+}
+
+/// Go writes `null` for what it has none of.
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 impl k8s_openapi::Resource for UpgradeTask {
@@ -225,5 +230,37 @@ impl UpgradeTask {
             spec,
             status: UpgradeTaskStatus::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_the_older_executor_writes_is_read() {
+        // Empty texts and zeros are written out, and what Go has none of is null.
+        let task: UpgradeTask = serde_json::from_value(json!({
+            "apiVersion": "openebs.io/v1alpha1", "kind": "UpgradeTask",
+            "metadata": {"name": "upgrade-jiva-volume-pvc-1", "namespace": "openebs"},
+            "spec": {"fromVersion": "2.11.0", "toVersion": "2.12.2", "imagePrefix": "", "imageTag": "2.12.2",
+                     "options": {}, "jivaVolume": {"pvName": "pvc-1", "options": {"ignoreStepsOnError": null}}},
+            "status": {"phase": "Success", "startTime": "2026-11-01T10:00:00Z", "completedTime": null, "retries": 0,
+                "upgradeDetailedStatuses": [{"step": "PRE_UPGRADE", "phase": "Completed", "message": null,
+                    "reason": "", "startTime": null, "lastUpdatedAt": "2026-11-01T10:00:05Z"}]}}))
+        .unwrap();
+        assert_eq!(task.spec.jiva_volume.map(|member| member.pv_name).as_deref(), Some("pvc-1"));
+        assert_eq!((task.status.retries, task.status.upgrade_detailed_statuses.len()), (Some(0), 1));
+        let empty: UpgradeTask = serde_json::from_value(json!({"metadata": {}, "spec": null, "status": {
+            "upgradeDetailedStatuses": null}}))
+        .unwrap();
+        assert_eq!(empty.status, UpgradeTaskStatus::default());
+    }
+
+    #[test]
+    fn what_is_written_has_no_empty_members() {
+        let spec = UpgradeTaskSpec { from_version: "3.5.0".into(), to_version: "3.6.0".into(), ..Default::default() };
+        assert_eq!(serde_json::to_value(spec).unwrap(), json!({"fromVersion": "3.5.0", "toVersion": "3.6.0"}));
     }
 }

@@ -32,6 +32,7 @@ use super::{Edge, EdgeError};
 use crate::domain::inventory::Component;
 use crate::domain::observation::ResourceSeen;
 use crate::domain::{Inventory, ResourceKind, ResourceRef};
+use crate::openebs::control_plane::Operator;
 use crate::openebs::kinds;
 
 /// The most problems that are kept; after so many missing rights one more teaches nothing.
@@ -113,7 +114,16 @@ pub async fn read_resource(
 
 /// The operators, read afresh.
 pub async fn control_plane(edge: &Edge) -> Result<Vec<Component>, EdgeError> {
-    let pods: Listing<Pod> = Reader::new(edge).list(&PODS, Some(edge.namespace()), "").await?;
+    let reader = Reader::new(edge);
+    let by_label = |label: &str| {
+        let names: Vec<&str> = Operator::ALL.iter().filter(|one| one.label() == label).map(|one| one.name()).collect();
+        format!("{label} in ({})", names.join(","))
+    };
+    let labels: BTreeSet<&str> = Operator::ALL.iter().map(|operator| operator.label()).collect();
+    let mut pods: Listing<Pod> = Listing::default();
+    for label in labels {
+        pods.extend(reader.list(&PODS, Some(edge.namespace()), &by_label(label)).await?);
+    }
     match pods.gap {
         Some(gap) => Err(unreadable("list", "pods", gap)),
         None => Ok(operators::found(&pods.items)),
@@ -125,8 +135,8 @@ pub async fn control_plane(edge: &Edge) -> Result<Vec<Component>, EdgeError> {
 pub async fn busy(edge: &Edge, resource: &ResourceRef) -> Result<Option<String>, EdgeError> {
     let (reader, namespace) = (Reader::new(edge), edge.namespace());
     let executors = Executors::read(reader, namespace).await?;
-    if let Some(gap) = executors.gaps().next() {
-        return Err(unreadable("list", "jobs, pods and upgradetasks", gap.clone()));
+    if let Some(gap) = executors.hiding().next() {
+        return Err(unreadable("list", "jobs and pods", gap.clone()));
     }
     let unfinished = executors.unfinished();
     if unfinished.is_empty() {

@@ -7,8 +7,8 @@ use super::evidence::Evidence;
 use super::index::Index;
 use super::listing::Listing;
 use super::settled::settled;
-use super::snapshot::Snapshot;
-use super::understand;
+use super::snapshot::{Snapshot, Surroundings};
+use super::{claims_namespaces, understand};
 use crate::domain::inventory::{Condition, Replicas};
 use crate::domain::observation::Standing;
 use crate::domain::{ResourceKind as K, ResourceRef, Version};
@@ -298,4 +298,29 @@ fn hostile_versions_are_cut_and_never_parsed_as_something_else() {
     let pool = find(&seen, K::CstorPoolInstance, "cspc-a");
     assert_eq!(pool.release(), None);
     assert!(pool.versions.iter().all(|seen| seen.version.chars().count() <= 65 && !seen.version.contains('\u{1b}')));
+}
+
+#[test]
+fn legacy_volumes_that_are_not_here_are_looked_for_where_their_claims_are() {
+    let seen = Snapshot {
+        namespace: "openebs".into(),
+        deployments: listed(json!([target("pvc-here", "2.11.0")])),
+        ..Snapshot::default()
+    };
+    let volume = |name: &str, place: &str, rest: Value| {
+        let mut spec = json!({"claimRef": {"namespace": place, "name": "data"}});
+        spec.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        json!({"metadata": {"name": name, "annotations": {"pv.kubernetes.io/provisioned-by": "openebs.io/provisioner-iscsi"}},
+            "spec": spec})
+    };
+    let around = Surroundings {
+        volumes: listed(json!([
+            volume("pvc-here", "billing", json!({"iscsi": {}})),
+            volume("pvc-there", "shop", json!({"iscsi": {}})),
+            volume("pvc-odd", "a/../kube-system", json!({"iscsi": {}})),
+            volume("pvc-csi", "mail", json!({"csi": {"driver": "jiva.csi.openebs.io"}})),
+        ])),
+        ..Surroundings::default()
+    };
+    assert_eq!(claims_namespaces(&seen, &around).into_iter().collect::<Vec<_>>(), ["shop"]);
 }

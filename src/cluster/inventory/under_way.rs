@@ -13,6 +13,9 @@ use crate::domain::inventory::UnderWay;
 use crate::openebs::UpgradeTask;
 use crate::openebs::claim::{self, Claim};
 
+/// All Pods but those of pools and volumes, which are by far the most: no executor's Pod carries their labels.
+const NOT_DATA_PLANE: &str = "!openebs.io/persistent-volume,!openebs.io/cstor-pool-instance,!openebs.io/cstor-pool";
+
 /// Jobs, Pods and UpgradeTasks of the OpenEBS namespace.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Executors {
@@ -31,14 +34,22 @@ pub(super) struct Unfinished {
 impl Executors {
     pub async fn read(reader: Reader<'_>, namespace: &str) -> Result<Self, EdgeError> {
         let ns = Some(namespace);
-        let (jobs, pods, tasks) =
-            try_join!(reader.list(&JOBS, ns, ""), reader.list(&PODS, ns, ""), reader.list(&UPGRADE_TASKS, ns, ""),)?;
+        let (jobs, pods, tasks) = try_join!(
+            reader.list(&JOBS, ns, ""),
+            reader.list(&PODS, ns, NOT_DATA_PLANE),
+            reader.list(&UPGRADE_TASKS, ns, ""),
+        )?;
         Ok(Self { jobs, pods, tasks })
     }
 
     /// What could not be read.
     pub fn gaps(&self) -> impl Iterator<Item = &String> {
-        [&self.jobs.gap, &self.pods.gap, &self.tasks.gap].into_iter().flatten()
+        self.hiding().chain(&self.tasks.gap)
+    }
+
+    /// What could not be read and may hide somebody at work.
+    pub fn hiding(&self) -> impl Iterator<Item = &String> {
+        [&self.jobs.gap, &self.pods.gap].into_iter().flatten()
     }
 
     /// Every upgrade that has not ended.
@@ -84,6 +95,11 @@ impl Executors {
         let claims: Vec<Claim> = pod.all_containers().filter_map(|container| claim::of(&container.seen())).collect();
         if claims.is_empty() {
             return None;
+        }
+        // Which UpgradeTasks it selects is only known when all could be read.
+        let by_task = claims.iter().any(|claim| matches!(claim, Claim::Selected(_) | Claim::Task(_)));
+        if by_task && self.tasks.gap.is_some() {
+            return Some(None);
         }
         let each = claims.iter().map(|claim| claim::resources(claim, &self.tasks.items));
         let mut all: Vec<ResourceRef> = match each.collect::<Option<Vec<_>>>() {
@@ -176,6 +192,17 @@ mod tests {
         let seen = executors(&json!([]), &json!([pod]), &json!([task]));
         let cspi = resource(K::CstorPoolInstance, "cspi-a");
         assert_eq!(seen.unfinished(), [Unfinished { by: "Pod/orphan".into(), resources: Some(vec![cspi]) }]);
+    }
+
+    #[test]
+    fn an_upgrade_task_that_cannot_be_read_leaves_open_what_is_selected() {
+        let pod = json!({"metadata": {"name": "p"}, "status": {"phase": "Running"}, "spec": {"containers": [
+            {"image": "openebs/upgrade:3.6.0", "args": ["resource"],
+             "env": [{"name": "UPGRADE_TASK_LABEL", "value": "x=1"}]}]}});
+        let mut seen = executors(&json!([]), &json!([pod]), &json!([]));
+        assert_eq!(seen.unfinished()[0].resources, Some(vec![]));
+        seen.tasks.gap = Some("an UpgradeTask cannot be read".into());
+        assert_eq!(seen.unfinished()[0].resources, None);
     }
 
     #[test]
