@@ -20,6 +20,7 @@ mod kubeconfig_file;
 mod kubeconfig_tests;
 mod limits;
 mod link;
+pub mod manifest;
 pub mod nouns;
 pub mod observe;
 mod ours;

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use fleetlift::cluster::manifest::Manifest;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::ControlPlane;
 use super::crds::{self, UpgradeTaskSchema};
 use super::edge;
+use super::{ControlPlane, until};
 
 /// A cluster as a test sees it. All clusters of one control plane share their identity (the UID of `kube-system`), their
 /// custom resource definitions and their cluster-wide kinds.
@@ -62,7 +64,13 @@ impl TestCluster {
         for namespace in [&cluster.namespace, &cluster.claims_namespace] {
             cluster.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await;
         }
-        edge::apply_rights(&cluster.client, &cluster.namespace, &cluster.account_namespace).await;
+        let manifest = Manifest {
+            openebs: &cluster.namespace,
+            account: &cluster.account_namespace,
+            admission: false,
+            ..Manifest::default()
+        };
+        edge::apply_manifest(&cluster.client, manifest).await;
         for account in ["openebs-cstor-operator", "jiva-operator", "openebs-maya-operator"] {
             let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
                 "metadata": {"name": account, "namespace": cluster.namespace}});
@@ -110,6 +118,18 @@ impl TestCluster {
             &self.client,
             &json!({"apiVersion": api_version, "kind": kind, "metadata": {"namespace": self.namespace}}),
         )
+    }
+
+    /// Holds the hub's account to the Jobs that it is meant to make, and waits until that is in force.
+    pub async fn hold_the_hub_to_its_jobs(&self) {
+        let manifest = Manifest { openebs: &self.namespace, account: &self.account_namespace, ..Manifest::default() };
+        edge::apply_manifest(&self.client, manifest).await;
+        let jobs: Api<Job> = Api::namespaced(self.hub_client().await, &self.namespace);
+        let never = PostParams { dry_run: true, ..PostParams::default() };
+        let job: Job = serde_json::from_value(json!({"metadata": {"name": "dry"}, "spec": {"template": {"spec": {
+            "restartPolicy": "Never", "containers": [{"name": "x", "image": "x:1"}]}}}}))
+        .expect("a Job");
+        until("the admission policy is in force", || async { jobs.create(&never, &job).await.err() }).await;
     }
 
     /// Lets the hub see the Pods in the claims' namespace, as `deploy/edge/hub.yaml` says how.

@@ -101,6 +101,8 @@ impl ControlPlane {
                 ("service-cluster-ip-range", "10.96.0.0/16".into()),
                 ("authorization-mode", "Node,RBAC".into()),
                 ("profiling", "false".into()),
+                // As nearly everywhere: what forbids privileged Pods must be our own policy.
+                ("allow-privileged", "true".into()),
             ],
         );
         write_args(

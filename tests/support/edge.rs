@@ -1,5 +1,6 @@
-//! The manifests under `deploy/edge`, as a cluster's owner would apply them, with the test's own namespaces.
+//! The edge manifest, as a cluster's owner would apply it, with the test's own namespaces.
 
+use fleetlift::cluster::manifest::Manifest;
 use kube::Client;
 use serde_json::Value;
 
@@ -10,36 +11,19 @@ pub fn documents(yaml: &str) -> Vec<Value> {
     serde_saphyr::from_multiple(yaml).expect("our manifests are YAML")
 }
 
-/// Applies the hub's account and rights and the executor's, for OpenEBS in `openebs` and the hub's account in `account`.
-pub async fn apply_rights(client: &Client, openebs: &str, account: &str) {
-    let manifests =
-        [include_str!("../../deploy/edge/hub.yaml"), include_str!("../../deploy/edge/executor.yaml")].map(documents);
-    for mut document in manifests.into_iter().flatten() {
-        rename(&mut document, openebs, account);
-        apply(client, &document).await;
-    }
-}
-
-fn rename(document: &mut Value, openebs: &str, account: &str) {
-    let renamed = |name: &Value| match name.as_str() {
-        Some("openebs") => Value::from(openebs),
-        Some("fleetlift") => Value::from(account),
-        _ => name.clone(),
-    };
-    match document["kind"].as_str() {
-        Some("Namespace") => document["metadata"]["name"] = renamed(&document["metadata"]["name"]),
-        // Bindings of several test clusters live side by side in one control plane.
-        Some("ClusterRoleBinding") => {
-            let name = document["metadata"]["name"].as_str().unwrap_or_default();
-            document["metadata"]["name"] = Value::from(format!("{name}-{openebs}"));
+/// Applies what `manifest` says.
+pub async fn apply_manifest(client: &Client, manifest: Manifest<'_>) {
+    for mut document in documents(&manifest.yaml()) {
+        // What has no namespace is told apart by name, since several test clusters share a control plane.
+        let kind = document["kind"].as_str().unwrap_or_default();
+        if matches!(kind, "ClusterRoleBinding" | "ValidatingAdmissionPolicy" | "ValidatingAdmissionPolicyBinding") {
+            let mine =
+                |name: &Value| Value::from(format!("{}-{}", name.as_str().unwrap_or_default(), manifest.openebs));
+            document["metadata"]["name"] = mine(&document["metadata"]["name"]);
+            if let Some(policy) = document.pointer_mut("/spec/policyName") {
+                *policy = mine(policy);
+            }
         }
-        _ => {}
-    }
-    if document["metadata"]["namespace"].is_string() {
-        document["metadata"]["namespace"] = renamed(&document["metadata"]["namespace"]);
-    }
-    let subjects = document.get_mut("subjects").and_then(Value::as_array_mut);
-    for subject in subjects.into_iter().flatten() {
-        subject["namespace"] = renamed(&subject["namespace"]);
+        apply(client, &document).await;
     }
 }
