@@ -6,24 +6,24 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// The controller's API.
-const PORT: u16 = 9501;
+pub const PORT: u16 = 9501;
 /// It answers at once or not at all.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// A list of a handful of replicas; more is not from a controller.
 const ANSWER_BYTES_MAX: u64 = 256 * 1024;
 
 /// The mode of each replica: `RW`, `WO`, `ERR`, …
-pub async fn modes(service_ip: &str) -> Result<Vec<String>, String> {
-    match tokio::time::timeout(DEADLINE, ask(service_ip)).await {
+pub async fn modes(address: &str) -> Result<Vec<String>, String> {
+    match tokio::time::timeout(DEADLINE, ask(address)).await {
         Ok(answer) => read(&answer.map_err(|error| error.to_string())?),
         Err(_) => Err(format!("no answer within {} s", DEADLINE.as_secs())),
     }
 }
 
 /// One request of one known shape: HTTP/1.0, so that the answer ends where the connection does.
-async fn ask(service_ip: &str) -> std::io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect((service_ip, PORT)).await?;
-    let request = format!("GET /v1/replicas HTTP/1.0\r\nHost: {service_ip}:{PORT}\r\nAccept: application/json\r\n\r\n");
+async fn ask(address: &str) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET /v1/replicas HTTP/1.0\r\nHost: {address}\r\nAccept: application/json\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;

@@ -9,7 +9,7 @@ use fleetlift::executor::api::Api;
 use fleetlift::executor::arguments::Arguments;
 use fleetlift::executor::problem::Problem;
 use fleetlift::executor::run::{Failure, run, termination};
-use fleetlift::executor::task::Pace;
+use fleetlift::executor::task::{Pace, Run};
 use fleetlift::openebs::termination::{EXIT_SUCCESS, EXIT_USAGE};
 use fleetlift::system::SystemClock;
 use tokio::signal::unix::{SignalKind, signal};
@@ -51,7 +51,7 @@ async fn upgrade(arguments: &Arguments) -> Result<(), Failure> {
     let unbegun = |problem: Problem| Failure { step: String::new(), problem };
     let request = arguments.request().map_err(unbegun)?;
     let api = connect().await.map_err(unbegun)?;
-    run(api, arguments.namespace(), request, Pace::default(), Arc::new(SystemClock), stopped()).await
+    run(Run::new(api, arguments.namespace(), Pace::default(), Arc::new(SystemClock)), request, stopped()).await
 }
 
 /// In a Pod its service account; outside, for an administrator at a terminal, the usual kubeconfig.

@@ -1,6 +1,6 @@
 //! The UpgradeTasks of one run: found or created under the names that upstream computes, begun, and closed.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::api::{Refusal, explain};
 use super::journal::{Journal, Step};
@@ -14,7 +14,7 @@ use crate::openebs::{UpgradeTask, names};
 /// Begins the upgrade that the UpgradeTask `found` asks for.
 pub async fn begin(run: &Arc<Run>, found: &Object, order: Order, resource: ResourceRef) -> Result<Task, Problem> {
     let journal = Arc::new(Journal::begin(&run.api, &run.clock, found, resource).await?);
-    run.records.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&journal));
+    run.remember(&journal);
     Ok(Task::new(run, order, journal))
 }
 

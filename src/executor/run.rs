@@ -1,18 +1,16 @@
 //! One run of the executor: every resource that was asked for, one after the other, until the first that fails.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use super::api::Api;
 use super::arguments::Request;
 use super::engines;
-use super::journal::{Journal, interrupted};
+use super::journal::interrupted;
 use super::kinds;
 use super::object::{Object, UPGRADE_TASKS};
 use super::order::{Order, resource_named};
 use super::problem::{Cause, Problem};
 use super::records;
-use super::task::{Pace, Run};
-use crate::domain::Clock;
+use super::task::Run;
 use crate::openebs::UpgradeTask;
 use crate::openebs::termination::Termination;
 
@@ -27,15 +25,8 @@ pub struct Failure {
 
 /// Carries out the request. When `stop` comes first (it answers the signal's name), whatever is under way is recorded
 /// as interrupted: nothing is lost by dropping it, for the next run looks at the objects and not at what we did.
-pub async fn run(
-    api: Api,
-    namespace: &str,
-    request: Request,
-    pace: Pace,
-    clock: Arc<dyn Clock>,
-    stop: impl Future<Output = &'static str>,
-) -> Result<(), Failure> {
-    let run = Arc::new(Run { api, namespace: namespace.to_owned(), pace, clock, records: Mutex::default() });
+pub async fn run(run: Run, request: Request, stop: impl Future<Output = &'static str>) -> Result<(), Failure> {
+    let run = Arc::new(run);
     let result = tokio::select! {
         biased;
         signal = stop => Err(interrupt(&run, signal).await),
@@ -116,9 +107,8 @@ async fn carry_out_task(run: &Arc<Run>, found: &Object) -> Result<(), Problem> {
 }
 
 async fn interrupt(run: &Run, signal: &str) -> Problem {
-    let records = open_records(run);
     let mut innermost = None;
-    for journal in records.iter().rev() {
+    for journal in run.records().iter().rev() {
         let problem = interrupted(journal, signal);
         if let Err(unwritten) = journal.failed(&problem).await {
             tracing::error!("the interruption could not be recorded: {unwritten}");
@@ -132,15 +122,11 @@ async fn interrupt(run: &Run, signal: &str) -> Problem {
 }
 
 async fn step_under_way(run: &Run) -> String {
-    for journal in open_records(run).iter().rev() {
+    for journal in run.records().iter().rev() {
         let step = journal.step().await;
         if !step.is_empty() {
             return step;
         }
     }
     String::new()
-}
-
-fn open_records(run: &Run) -> Vec<Arc<Journal>> {
-    run.records.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }

@@ -1,6 +1,6 @@
 //! One upgrade under way: its order, its record, and the two things that every kind does: steps and waits.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -36,6 +36,10 @@ impl Default for Pace {
     }
 }
 
+/// From a Service's IP and port to the address that is connected to: in a Pod they are the address, elsewhere it is the
+/// end of a tunnel.
+pub type Route = Box<dyn Fn(&str, u16) -> String + Send + Sync>;
+
 /// What all upgrades of one run share.
 pub struct Run {
     /// The API server.
@@ -46,8 +50,28 @@ pub struct Run {
     pub pace: Pace,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The way to Services.
+    pub route: Route,
     /// The records that have begun, parents before children: what has to be told when the Pod is stopped.
-    pub records: Mutex<Vec<Arc<Journal>>>,
+    records: Mutex<Vec<Arc<Journal>>>,
+}
+
+impl Run {
+    /// A run in a Pod of `namespace`.
+    pub fn new(api: Api, namespace: &str, pace: Pace, clock: Arc<dyn Clock>) -> Self {
+        let route = Box::new(|ip: &str, port: u16| format!("{ip}:{port}"));
+        Self { api, namespace: namespace.to_owned(), pace, clock, route, records: Mutex::default() }
+    }
+
+    /// The records that have begun, parents before children.
+    pub fn records(&self) -> Vec<Arc<Journal>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// One more record has begun.
+    pub fn remember(&self, journal: &Arc<Journal>) {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(journal));
+    }
 }
 
 /// One upgrade under way.
@@ -167,10 +191,10 @@ impl Task {
     }
 
     fn deadline(&self) -> Timestamp {
-        *self.deadline.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set_deadline(&self, deadline: Timestamp) {
-        *self.deadline.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = deadline;
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
     }
 }

@@ -152,7 +152,7 @@ async fn upgrade_target(task: &Task, volume: &Volume) -> Result<(), Problem> {
 /// The controller itself is asked: nothing in the cluster says which replicas of a legacy volume are in sync.
 async fn wait_synced(task: &Task, volume: &Volume) -> Result<(), Problem> {
     let wanted = volume.replication_factor;
-    let address = volume.service.text("/spec/clusterIP").to_owned();
+    let address = (task.run.route)(volume.service.text("/spec/clusterIP"), jiva_controller::PORT);
     health::gate(task, &volume.service.place, &format!("{wanted} replicas RW"), async || {
         Ok(match jiva_controller::modes(&address).await {
             Err(why) => Condition::Unknown(format!("its controller at {address}: {why}")),

@@ -1,0 +1,293 @@
+//! A cluster with one resource of any kind at the old version, operators at the new one, and the executor to run on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser as _;
+use fleetlift::domain::{ResourceKind, ResourceRef};
+use fleetlift::executor::api::Api;
+use fleetlift::executor::arguments::Arguments;
+use fleetlift::executor::run::{Failure, run};
+use fleetlift::executor::task::{Pace, Run};
+use fleetlift::openebs::{kinds, names};
+use fleetlift::system::SystemClock;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use crate::operators::Operators;
+use crate::support::{Node, TestCluster, openebs};
+
+/// Faster than in a Pod, so that a test takes a second.
+const PACE: Pace = Pace { look_every: Duration::from_millis(50), refusal_lasts: Duration::from_millis(600) };
+
+/// A cluster in which one resource waits for its upgrade.
+pub struct Site {
+    pub cluster: TestCluster,
+    pub node: Node,
+    pub operators: Operators,
+    pub resource: ResourceRef,
+    pub from: &'static str,
+    pub to: &'static str,
+    /// Speaks for the executor.
+    pub client: kube::Client,
+    jiva_controller: String,
+    untouched: Vec<(String, String)>,
+}
+
+impl Site {
+    /// With a resource of that kind, on the shared control plane, under the executor's rights.
+    pub async fn with(kind: ResourceKind) -> Self {
+        Self::on(TestCluster::new().await, kind).await
+    }
+
+    /// The same on a given cluster.
+    pub async fn on(cluster: TestCluster, kind: ResourceKind) -> Self {
+        let legacy = kinds::of(kind).line == kinds::Line::Legacy;
+        let (from, to) = if legacy { ("2.11.0", "2.12.2") } else { ("3.5.0", "3.6.0") };
+        let resource = ResourceRef { kind, name: name_of(kind, &cluster.namespace) };
+        let objects = openebs::on(&cluster);
+        let node = Node::join(&cluster).await;
+        match kind {
+            ResourceKind::CstorPoolInstance | ResourceKind::CstorPoolCluster => {
+                objects.csi_operators(to).await;
+                objects.pool_cluster("cspc-a", from, &["n1", "n2"]).await;
+                objects.cstor_volume(&volume(&cluster), from, "cspc-a", &["cspc-a-n1", "cspc-a-n2"]).await;
+            }
+            ResourceKind::CstorVolume => {
+                objects.csi_operators(to).await;
+                objects.pool_cluster("cspc-a", to, &["n1", "n2"]).await;
+                objects.cstor_volume(&resource.name, from, "cspc-a", &["cspc-a-n1", "cspc-a-n2"]).await;
+            }
+            ResourceKind::JivaVolume => {
+                objects.csi_operators(to).await;
+                objects.jiva_volume(&resource.name, from, 3).await;
+            }
+            ResourceKind::CstorPool | ResourceKind::StoragePoolClaim => {
+                objects.maya_apiserver(to).await;
+                let claim = claim(&cluster);
+                objects.storage_pool_claim(&claim, from, &["n1", "n2"]).await;
+                let pools = [format!("{claim}-n1"), format!("{claim}-n2")];
+                objects.legacy_cstor_volume(&volume(&cluster), from, &[&pools[0], &pools[1]]).await;
+            }
+            ResourceKind::LegacyCstorVolume => {
+                objects.maya_apiserver(to).await;
+                let claim = claim(&cluster);
+                objects.storage_pool_claim(&claim, to, &["n1", "n2"]).await;
+                let pools = [format!("{claim}-n1"), format!("{claim}-n2")];
+                objects.legacy_cstor_volume(&resource.name, from, &[&pools[0], &pools[1]]).await;
+            }
+            ResourceKind::LegacyJivaVolume => {
+                objects.maya_apiserver(to).await;
+                objects.legacy_jiva_volume(&resource.name, from, 2).await;
+            }
+        }
+        let client = client_of(&cluster.executor_kubeconfig().await).await;
+        let jiva_controller = jiva_controller().await;
+        let operators = Operators::start(&cluster);
+        let untouched = Vec::new();
+        let mut site = Self { cluster, node, operators, resource, from, to, client, jiva_controller, untouched };
+        site.wait_rolled_out().await;
+        site.untouched = site.versions().await;
+        site
+    }
+
+    /// The sub-command that upgrades the resource, in argument mode.
+    pub fn command(&self) -> Vec<String> {
+        let word = match self.resource.kind {
+            ResourceKind::CstorPoolInstance => "cstor-pool-instance",
+            ResourceKind::CstorPoolCluster => "cstor-cspc",
+            ResourceKind::CstorPool => "cstor-pool",
+            ResourceKind::StoragePoolClaim => "cstor-spc",
+            ResourceKind::CstorVolume | ResourceKind::LegacyCstorVolume => "cstor-volume",
+            ResourceKind::JivaVolume | ResourceKind::LegacyJivaVolume => "jiva-volume",
+        };
+        vec![
+            word.to_owned(),
+            format!("--from-version={}", self.from),
+            format!("--to-version={}", self.to),
+            self.resource.name.clone(),
+            "--v=4".to_owned(),
+        ]
+    }
+
+    /// Runs the executor to its end.
+    pub async fn upgrade(&self) -> Result<(), Failure> {
+        self.execute(&self.command()).await
+    }
+
+    /// Runs the executor with these arguments to its end.
+    pub async fn execute(&self, arguments: &[String]) -> Result<(), Failure> {
+        self.execute_until(arguments, std::future::pending()).await
+    }
+
+    /// Runs the executor with these arguments until its end or until it is told to stop.
+    pub async fn execute_until(
+        &self,
+        arguments: &[String],
+        stop: impl Future<Output = &'static str>,
+    ) -> Result<(), Failure> {
+        let namespace = format!("--openebs-namespace={}", self.cluster.namespace);
+        let program = ["fleetlift-executor".to_owned(), namespace];
+        let arguments = Arguments::try_parse_from(program.iter().chain(arguments)).expect("official arguments");
+        let request = arguments.request().map_err(|problem| Failure { step: String::new(), problem })?;
+        let api = Api::new(self.client.clone(), Duration::from_secs(20));
+        let mut surroundings = Run::new(api, arguments.namespace(), PACE, Arc::new(SystemClock));
+        let jiva_controller = self.jiva_controller.clone();
+        surroundings.route = Box::new(move |_, _| jiva_controller.clone());
+        Box::pin(run(surroundings, request, stop)).await
+    }
+
+    /// The resource's UpgradeTask.
+    pub async fn upgrade_task(&self) -> Option<Value> {
+        self.cluster.get("openebs.io/v1alpha1", "UpgradeTask", &names::upgrade_task(&self.resource)).await
+    }
+
+    /// Steps and phases as the UpgradeTask tells them.
+    pub async fn steps(&self) -> Vec<(String, String)> {
+        let task = self.upgrade_task().await.expect("there is an UpgradeTask");
+        let steps = task["status"]["upgradeDetailedStatuses"].as_array().cloned().unwrap_or_default();
+        steps.iter().map(|step| (text(&step["step"]), text(&step["phase"]))).collect()
+    }
+
+    /// Every version on every object of the namespace and on the cluster-wide pools that are this cluster's.
+    pub async fn versions(&self) -> Vec<(String, String)> {
+        let mut seen = Vec::new();
+        let kinds = [
+            ("apps/v1", "Deployment"),
+            ("apps/v1", "StatefulSet"),
+            ("v1", "Service"),
+            ("cstor.openebs.io/v1", "CStorPoolCluster"),
+            ("cstor.openebs.io/v1", "CStorPoolInstance"),
+            ("cstor.openebs.io/v1", "CStorVolume"),
+            ("cstor.openebs.io/v1", "CStorVolumeReplica"),
+            ("cstor.openebs.io/v1", "CStorVolumeConfig"),
+            ("openebs.io/v1", "JivaVolume"),
+            ("openebs.io/v1alpha1", "CStorVolume"),
+            ("openebs.io/v1alpha1", "CStorVolumeReplica"),
+            ("openebs.io/v1alpha1", "CStorPool"),
+            ("openebs.io/v1alpha1", "StoragePoolClaim"),
+        ];
+        for (api_version, kind) in kinds {
+            let example = match kind {
+                "CStorPool" | "StoragePoolClaim" => serde_json::json!({"apiVersion": api_version, "kind": kind}),
+                _ => serde_json::json!({"apiVersion": api_version, "kind": kind,
+                    "metadata": {"namespace": self.cluster.namespace}}),
+            };
+            for object in self.cluster.like(&example).list(&kube::api::ListParams::default()).await.unwrap() {
+                let name = object.metadata.name.clone().unwrap_or_default();
+                if object.metadata.namespace.is_none() && !name.contains(&self.cluster.namespace) {
+                    continue;
+                }
+                let label = object.metadata.labels.and_then(|labels| labels.get("openebs.io/version").cloned());
+                let workload = object.data.pointer("/spec/template/spec/containers").and_then(Value::as_array);
+                let images = workload.into_iter().flatten().map(|container| text(&container["image"]));
+                let tags = images.filter_map(|image| Some(image.rsplit_once(':')?.1.to_owned()));
+                let current = object.data.pointer("/versionDetails/status/current").map(text);
+                // Labels of CV and CVC are left alone by the official executors, too; the current version counts.
+                let told = current.into_iter().chain(tags);
+                let all: Vec<String> = match kind {
+                    "Service" => label.into_iter().collect(),
+                    _ => told.collect(),
+                };
+                seen.extend(all.into_iter().map(|version| (format!("{kind}/{name}"), version)));
+            }
+        }
+        seen
+    }
+
+    /// What has another version than in the beginning.
+    pub async fn touched(&self) -> Vec<(String, String)> {
+        let mut all = self.versions().await;
+        all.retain(|seen| !self.untouched.contains(seen));
+        all
+    }
+
+    /// What is not at the target, of what the resource consists of.
+    pub async fn left_behind(&self) -> Vec<(String, String)> {
+        let mut all = self.versions().await;
+        all.retain(|(_, version)| version != self.to);
+        match self.resource.kind {
+            // One pool was asked for; the other, the parent and the volume stay.
+            ResourceKind::CstorPoolInstance | ResourceKind::CstorPool => {
+                all.retain(|(object, _)| object.ends_with(&format!("/{}", self.resource.name)));
+            }
+            ResourceKind::CstorPoolCluster | ResourceKind::StoragePoolClaim => {
+                let volume = volume(&self.cluster);
+                all.retain(|(object, _)| !object.contains(&volume));
+            }
+            _ => {}
+        }
+        all
+    }
+
+    async fn wait_rolled_out(&self) {
+        use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+        let (deployments, sets) = (self.cluster.api::<Deployment>(), self.cluster.api::<StatefulSet>());
+        crate::support::until("everything is rolled out", || async {
+            let all = kube::api::ListParams::default();
+            let deployments = deployments
+                .list(&all)
+                .await
+                .ok()?
+                .items
+                .into_iter()
+                .all(|one| one.status.is_some_and(|status| status.available_replicas >= Some(1)));
+            let sets = sets.list(&all).await.ok()?.items.into_iter().all(|one| {
+                let wanted = one.spec.and_then(|spec| spec.replicas);
+                one.status.is_some_and(|status| status.ready_replicas >= wanted && status.updated_replicas >= wanted)
+            });
+            (deployments && sets).then_some(())
+        })
+        .await;
+    }
+}
+
+fn name_of(kind: ResourceKind, namespace: &str) -> String {
+    match kind {
+        ResourceKind::CstorPoolCluster => "cspc-a".to_owned(),
+        ResourceKind::CstorPoolInstance => "cspc-a-n1".to_owned(),
+        ResourceKind::StoragePoolClaim => format!("spc-{namespace}"),
+        ResourceKind::CstorPool => format!("spc-{namespace}-n1"),
+        _ => format!("pvc-{namespace}"),
+    }
+}
+
+fn claim(cluster: &TestCluster) -> String {
+    format!("spc-{}", cluster.namespace)
+}
+
+fn volume(cluster: &TestCluster) -> String {
+    format!("pvc-on-{}", cluster.namespace)
+}
+
+/// A text of JSON; empty for anything else.
+pub fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// Answers as a legacy Jiva controller with two replicas in sync.
+async fn jiva_controller() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 1024];
+            drop(stream.read(&mut request).await);
+            let body = r#"{"data":[{"address":"a","mode":"RW"},{"address":"b","mode":"RW"}],"type":"collection"}"#;
+            let answer = format!("HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{body}");
+            drop(stream.write_all(answer.as_bytes()).await);
+        }
+    });
+    address
+}
+
+/// A client with a kubeconfig's rights.
+pub async fn client_of(kubeconfig: &str) -> kube::Client {
+    let read = kube::config::Kubeconfig::from_yaml(kubeconfig).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "the kubeconfig is our own")]
+    let mut config =
+        kube::Config::from_custom_kubeconfig(read, &kube::config::KubeConfigOptions::default()).await.unwrap();
+    config.default_retry = false;
+    kube::Client::try_from(config).unwrap()
+}

@@ -1,0 +1,143 @@
+//! Every kind is upgraded, under exactly the rights of `deploy/edge/executor.yaml`, with steps as upstream writes them.
+
+use fleetlift::domain::ResourceKind;
+use fleetlift::openebs::kinds;
+use serde_json::json;
+
+use crate::arrange::{Site, text};
+use crate::support::TestCluster;
+use crate::support::crds::UpgradeTaskSchema;
+
+async fn is_upgraded(site: &Site) {
+    site.upgrade().await.unwrap_or_else(|failure| panic!("{failure:?}"));
+    assert_eq!(site.left_behind().await, vec![]);
+    is_recorded(site).await;
+    // Once more: nothing is left to do, and it says so.
+    site.upgrade().await.unwrap_or_else(|failure| panic!("{failure:?}"));
+    is_recorded(site).await;
+}
+
+async fn is_recorded(site: &Site) {
+    let task = site.upgrade_task().await.expect("there is an UpgradeTask");
+    let status = &task["status"];
+    assert_eq!(status["phase"], "Success", "{status}");
+    assert!(status["completedTime"].is_string() && status["startTime"].is_string(), "{status}");
+    let steps = site.steps().await;
+    assert!(steps.iter().all(|(_, phase)| phase == "Completed"), "{steps:?}");
+    let upstream = kinds::of(site.resource.kind).steps;
+    if !upstream.is_empty() {
+        assert_eq!(steps.iter().map(|(step, _)| step.as_str()).collect::<Vec<_>>(), upstream);
+    }
+    for step in status["upgradeDetailedStatuses"].as_array().unwrap() {
+        assert!(!text(&step["message"]).is_empty() && step["startTime"].is_string(), "{step}");
+    }
+}
+
+macro_rules! upgraded {
+    ($($test:ident: $kind:ident;)*) => {$(
+        #[tokio::test]
+        async fn $test() {
+            is_upgraded(&Site::with(ResourceKind::$kind).await).await;
+        }
+    )*};
+}
+
+upgraded! {
+    a_jiva_volume_of_the_csi_engine_is_upgraded: JivaVolume;
+    one_pool_instance_is_upgraded: CstorPoolInstance;
+    a_pool_cluster_is_upgraded_with_all_its_instances: CstorPoolCluster;
+    a_cstor_volume_of_the_csi_engine_is_upgraded: CstorVolume;
+    one_legacy_pool_is_upgraded: CstorPool;
+    a_storage_pool_claim_is_upgraded_with_all_its_pools: StoragePoolClaim;
+    a_legacy_cstor_volume_is_upgraded: LegacyCstorVolume;
+    a_legacy_jiva_volume_is_upgraded: LegacyJivaVolume;
+}
+
+#[tokio::test]
+async fn one_pool_instance_leaves_the_others_and_the_cluster_alone() {
+    let site = Site::with(ResourceKind::CstorPoolInstance).await;
+    site.upgrade().await.unwrap();
+    let still_old = site.versions().await;
+    for object in ["CStorPoolInstance/cspc-a-n2", "Deployment/cspc-a-n2", "CStorPoolCluster/cspc-a"] {
+        assert!(still_old.iter().any(|(name, version)| name == object && version == "3.5.0"), "{still_old:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_parents_run_skips_a_finished_pool_and_leaves_its_record() {
+    let site = Site::with(ResourceKind::CstorPoolCluster).await;
+    let one = ["cstor-pool-instance", "--from-version=3.5.0", "--to-version=3.6.0", "cspc-a-n1"].map(str::to_owned);
+    site.execute(&one).await.unwrap();
+    let record = || site.cluster.get("openebs.io/v1alpha1", "UpgradeTask", "upgrade-cstor-cspi-cspc-a-n1");
+    let before = record().await.unwrap();
+    site.upgrade().await.unwrap();
+    assert_eq!(record().await.unwrap(), before);
+    assert_eq!(site.left_behind().await, vec![]);
+}
+
+#[tokio::test]
+async fn resource_mode_writes_on_the_task_that_its_label_selects() {
+    let site = Site::with(ResourceKind::JivaVolume).await;
+    site.cluster
+        .apply(&json!({
+            "apiVersion": "openebs.io/v1alpha1", "kind": "UpgradeTask",
+            "metadata": {"name": "of-my-own", "namespace": site.cluster.namespace, "labels": {"resource": "x"}},
+            "spec": {"fromVersion": "3.5.0", "toVersion": "3.6.0", "jivaVolume": {"pvName": site.resource.name}},
+        }))
+        .await;
+    site.execute(&["resource".to_owned(), "--upgrade-task-label=resource=x".to_owned()]).await.unwrap();
+    let task = site.cluster.get("openebs.io/v1alpha1", "UpgradeTask", "of-my-own").await.unwrap();
+    assert_eq!(task["status"]["phase"], "Success");
+    assert_eq!(task["status"]["upgradeDetailedStatuses"].as_array().unwrap().len(), 3);
+    assert_eq!(site.left_behind().await, vec![]);
+    assert_eq!(site.upgrade_task().await, None);
+}
+
+#[tokio::test]
+async fn a_private_registry_with_a_port_and_a_tag_are_taken() {
+    let site = Site::with(ResourceKind::JivaVolume).await;
+    let mut command = site.command();
+    command.push("--to-version-image-prefix=registry.local:5000/mirror/".to_owned());
+    command.push("--to-version-image-tag=3.6.0-1".to_owned());
+    site.execute(&command).await.unwrap();
+    let name = format!("{}-jiva-ctrl", site.resource.name);
+    let controller = site.cluster.get("apps/v1", "Deployment", &name).await.unwrap();
+    let images = controller.pointer("/spec/template/spec/containers").unwrap().as_array().unwrap();
+    let images: Vec<String> = images.iter().map(|container| text(&container["image"])).collect();
+    assert_eq!(images, ["registry.local:5000/mirror/jiva:3.6.0-1", "registry.local:5000/mirror/m-exporter:3.6.0-1"]);
+    assert_eq!(controller.pointer("/metadata/labels/openebs.io~1version").unwrap(), "3.6.0");
+}
+
+#[tokio::test]
+async fn the_shipped_schemas_lose_nothing_of_what_is_written() {
+    for schema in [UpgradeTaskSchema::Structural, UpgradeTaskSchema::Open] {
+        let site = Site::on(TestCluster::alone(schema).await, ResourceKind::JivaVolume).await;
+        is_upgraded(&site).await;
+    }
+}
+
+#[tokio::test]
+async fn while_replicas_rebuild_no_second_pool_is_touched() {
+    let site = Site::with(ResourceKind::CstorPoolCluster).await;
+    site.operators.rebuild_for(20);
+    site.upgrade().await.unwrap();
+    assert_eq!(site.operators.worst(), 1, "one replica of a volume at a time may be away");
+    assert_eq!(site.left_behind().await, vec![]);
+}
+
+#[tokio::test]
+async fn backups_kept_by_older_releases_move_to_the_new_group() {
+    let site = Site::with(ResourceKind::CstorPoolInstance).await;
+    let labels = json!({"cstorpoolinstance.openebs.io/name": site.resource.name});
+    site.cluster
+        .apply(&json!({
+            "apiVersion": "openebs.io/v1alpha1", "kind": "CStorBackup",
+            "metadata": {"name": "b1", "namespace": site.cluster.namespace, "labels": labels},
+            "spec": {"snapName": "s1"}, "status": "Done",
+        }))
+        .await;
+    site.upgrade().await.unwrap();
+    assert_eq!(site.cluster.get("openebs.io/v1alpha1", "CStorBackup", "b1").await, None);
+    let moved = site.cluster.get("cstor.openebs.io/v1", "CStorBackup", "b1").await.unwrap();
+    assert_eq!((&moved["spec"]["snapName"], &moved["status"]), (&json!("s1"), &json!("Done")));
+}
