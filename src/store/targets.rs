@@ -34,7 +34,6 @@ macro_rules! task_columns {
 pub(super) use task_columns;
 
 statements! {
-    BY_ID = concat!("select ", target_columns!(), " from targets where id = $1");
     OF_ROLLOUT = concat!(
         "select ", target_columns!(), " from targets where rollout = $1 order by wave, position");
     TASKS = concat!("select ", task_columns!(), " from tasks where target = $1 order by position");
@@ -50,10 +49,6 @@ statements! {
         order by due_at_us, id limit $3";
     ANY_DUE = "
         select 1 from targets where state = 'running' and due_at_us <= $1 and (owner = $2 or owner is null) limit 1";
-    CLAIM = "
-        update targets set owner = $3, owner_epoch = $4, due_at_us = $5, held = 1, woken_at_us = null,
-            version = version + 1
-        where id = $1 and version = $2";
     NEXT_DUE = "
         select min(due_at_us) from targets where state = 'running' and (owner = $1 or owner is null)";
     // The fence: this owner under this lease, and nothing happened since it read. What somebody asked for during the
@@ -83,6 +78,13 @@ statements! {
         update tasks set state = $3, state_body = $4, attempts_allowed = $5
         where id = $1 and target = $2 and attempts = $6";
 }
+
+const CLAIM: &str = "with claimed (id, version, owner, owner_epoch, due_at_us) as (values";
+
+const CLAIM_TAIL: &str = ")
+    update targets set owner = claimed.owner, owner_epoch = claimed.owner_epoch, due_at_us = claimed.due_at_us,
+        held = 1, woken_at_us = null, version = targets.version + 1
+    from claimed where targets.id = claimed.id and targets.version = claimed.version";
 
 /// Starts a target: its slots, its state, its owner.
 pub(super) async fn start(change: &mut Change<'_>, start: StartTarget, events: Vec<Event>) -> Result<(), StoreError> {
@@ -125,20 +127,16 @@ pub(super) async fn claim(
     leases::end_expired(change, &lease, now).await?;
     let rows = change.session.rows(DUE, vec![now.into(), Value::text(lease.daemon), limit.into()]).await?;
     let mut claimed = Vec::with_capacity(rows.len());
+    let mut changes = Vec::with_capacity(rows.len());
     for row in rows {
         let mut columns = row.columns();
         let (target, version): (TargetId, i64) = (columns.id()?, columns.int()?);
-        let values = vec![
-            Value::text(target),
-            version.into(),
-            Value::text(lease.daemon),
-            lease.epoch.into(),
-            (now + HOLD).into(),
-        ];
-        exactly_one(change.session.run(CLAIM, values).await?, || format!("target {target}"))?;
+        let owner = Value::text(lease.daemon);
+        changes.push(vec![Value::text(target), version.into(), owner, lease.epoch.into(), (now + HOLD).into()]);
         claimed.push(Claimed { target, fence: Fence { lease, version: version + 1 } });
     }
-    Ok(claimed)
+    let changed = change.session.run_many(CLAIM, changes, CLAIM_TAIL).await?;
+    if changed == claimed.len() as u64 { Ok(claimed) } else { Err(conflict("a target that is due")) }
 }
 
 /// When the next one is due; at once, when another daemon's lease ran out.
@@ -227,12 +225,6 @@ pub(super) async fn change(
     }
     change.tell(events);
     Ok(())
-}
-
-pub(super) async fn by_id(session: &mut Session<'_>, id: TargetId) -> Result<Target, StoreError> {
-    let row = session.row(BY_ID, vec![Value::text(id)]).await?;
-    let row = row.ok_or_else(|| StoreError::NotFound { what: "target", name: id.to_string() })?;
-    target(&mut row.columns())
 }
 
 /// The targets of a rollout, by wave and position.

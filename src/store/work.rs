@@ -1,7 +1,6 @@
 //! What is read of targets as a whole: everything that a step needs, and the table of results.
 
 use super::attempts::{self, attempt, attempt_columns};
-use super::failure::corrupt;
 use super::rollouts::{rollout, rollout_columns};
 use super::session::{Row, Session, Value, statements};
 use super::targets::{self, target, target_columns, task, task_columns};
@@ -32,9 +31,9 @@ macro_rules! result_rows {
 }
 
 statements! {
-    ROLLOUT_OF = concat!("
-        select ", rollout_columns!(), " from rollouts join targets on targets.rollout = rollouts.id
-        where targets.id = $1");
+    TARGET = concat!("
+        select ", target_columns!(), ", ", rollout_columns!(), "
+        from targets join rollouts on rollouts.id = targets.rollout where targets.id = $1");
     RESULTS = result_rows!("");
     RESULTS_AFTER = result_rows!("
         and (targets.wave, targets.position, tasks.position) > (
@@ -43,14 +42,15 @@ statements! {
 
 /// Everything about one target that a step needs.
 pub(super) async fn of_target(session: &mut Session<'_>, id: TargetId) -> Result<TargetWork, StoreError> {
-    let target = targets::by_id(session, id).await?;
+    let row = session.row(TARGET, vec![Value::text(id)]).await?;
+    let row = row.ok_or_else(|| StoreError::NotFound { what: "target", name: id.to_string() })?;
+    let mut columns = row.columns();
+    let (target, rollout) = (target(&mut columns)?, rollout(&mut columns)?);
     let tasks = targets::tasks(session, id).await?;
     // An open attempt is named by its task: mostly there is none, and then none is looked for.
     let open_attempt =
         if tasks.iter().any(|task| task.open_attempt.is_some()) { attempts::open(session, id).await? } else { None };
-    let row = session.row(ROLLOUT_OF, vec![Value::text(id)]).await?;
-    let row = row.ok_or_else(|| corrupt(&format!("target {id}"), &"its rollout is missing"))?;
-    Ok(TargetWork { target, tasks, open_attempt, rollout: rollout(&mut row.columns())? })
+    Ok(TargetWork { target, tasks, open_attempt, rollout })
 }
 
 /// One row a task, in the plan's order.
