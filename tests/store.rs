@@ -6,8 +6,16 @@
 mod arrange;
 #[path = "store/contract.rs"]
 mod contract;
+#[path = "store/crash.rs"]
+mod crash;
+#[path = "store/full_disk.rs"]
+mod full_disk;
+#[path = "store/opening.rs"]
+mod opening;
 #[path = "support/postgres.rs"]
 mod support;
+#[path = "store/victim.rs"]
+mod victim;
 
 mod sqlite {
     use super::arrange::Sqlite;

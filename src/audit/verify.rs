@@ -242,8 +242,8 @@ mod tests {
         let events = history("a", 9);
         let mut verifier = Verifier::of_a_stretch([head_of(&events[1])]);
         events[4..].iter().try_for_each(|event| verifier.check(event)).unwrap();
-        let verified = verifier.finish().unwrap();
-        assert_eq!((verified.events, verified.after, verified.compared), (5, head_of(&events[3]), 0));
+        let stretch = verifier.finish().unwrap();
+        assert_eq!((stretch.events, stretch.after, stretch.compared), (5, head_of(&events[3]), 0));
     }
 
     proptest! {

@@ -25,8 +25,9 @@ const MAKE_TABLE: &str = "
     create table if not exists layouts (
         number bigint primary key, sha256 text not null, applied_at_us bigint not null)";
 
-/// Postgres: whoever else migrates waits here. SQLite has its one write lock.
-const LOCK: &str = "lock table layouts in exclusive mode";
+/// Postgres: whoever else migrates waits here until our transaction ends; there may be no table yet to lock. SQLite
+/// has its one write lock.
+const LOCK: &str = "select pg_advisory_xact_lock(x'666c6565746c6966'::bigint)";
 
 /// The layout of the database: 0 when there is none yet.
 pub(super) async fn applied(session: &mut Session<'_>) -> Result<i64, StoreError> {
@@ -94,10 +95,10 @@ async fn apply(session: &mut Session<'_>, number: i64) -> Result<(), StoreError>
 }
 
 async fn apply_in_transaction(session: &mut Session<'_>, number: i64) -> Result<(), StoreError> {
-    session.batch(MAKE_TABLE).await?;
     if session.dialect() == Dialect::Postgres {
         session.batch(LOCK).await?;
     }
+    session.batch(MAKE_TABLE).await?;
     if applied(session).await? >= number {
         return Ok(());
     }

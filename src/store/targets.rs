@@ -127,16 +127,16 @@ pub(super) async fn claim(
     leases::end_expired(change, &lease, now).await?;
     let rows = change.session.rows(DUE, vec![now.into(), Value::text(lease.daemon), limit.into()]).await?;
     let mut claimed = Vec::with_capacity(rows.len());
-    let mut changes = Vec::with_capacity(rows.len());
+    let mut updates = Vec::with_capacity(rows.len());
     for row in rows {
         let mut columns = row.columns();
         let (target, version): (TargetId, i64) = (columns.id()?, columns.int()?);
         let owner = Value::text(lease.daemon);
-        changes.push(vec![Value::text(target), version.into(), owner, lease.epoch.into(), (now + HOLD).into()]);
+        updates.push(vec![Value::text(target), version.into(), owner, lease.epoch.into(), (now + HOLD).into()]);
         claimed.push(Claimed { target, fence: Fence { lease, version: version + 1 } });
     }
-    let changed = change.session.run_many(CLAIM, changes, CLAIM_TAIL).await?;
-    if changed == claimed.len() as u64 { Ok(claimed) } else { Err(conflict("a target that is due")) }
+    let taken = change.session.run_many(CLAIM, updates, CLAIM_TAIL).await?;
+    if taken == claimed.len() as u64 { Ok(claimed) } else { Err(conflict("a target that is due")) }
 }
 
 /// When the next one is due; at once, when another daemon's lease ran out.

@@ -19,6 +19,7 @@ use fleetlift::store::{
     TargetCommit,
 };
 use fleetlift::system::SystemEntropy;
+use sqlx::Connection as _;
 
 /// The tests' own time: far from the machine's, so that nothing confuses the two.
 pub const NOW: Timestamp = Timestamp::from_micros(2_000_000_000_000_000);
@@ -36,6 +37,9 @@ pub trait Backend: Send + Sync {
     }
 }
 
+const RAISE_LAYOUT: &str =
+    "insert into layouts (number, sha256, applied_at_us) select max(number) + 1, '', 0 from layouts";
+
 pub struct Sqlite {
     folder: tempfile::TempDir,
 }
@@ -43,6 +47,14 @@ pub struct Sqlite {
 impl Sqlite {
     pub fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
+    }
+}
+
+impl Sqlite {
+    /// As if a newer version had been here.
+    pub async fn raise_layout(&self) {
+        let mut connection = sqlx::SqliteConnection::connect(&self.url()).await.unwrap();
+        sqlx::query(RAISE_LAYOUT).execute(&mut connection).await.unwrap();
     }
 }
 
@@ -64,6 +76,14 @@ impl Postgres {
         let url = server.database();
         assert_eq!(fleetlift::store::migrate(&url).await.unwrap(), 0);
         Self { url, _server: server }
+    }
+}
+
+impl Postgres {
+    /// As if a newer version had been here.
+    pub async fn raise_layout(&self) {
+        let mut connection = sqlx::PgConnection::connect(&self.url).await.unwrap();
+        sqlx::query(RAISE_LAYOUT).execute(&mut connection).await.unwrap();
     }
 }
 
@@ -126,7 +146,10 @@ pub struct Scene {
 
 impl Scene {
     pub async fn new(backend: &dyn Backend, clusters: u32) -> Self {
-        let store = backend.open().await;
+        Self::on(backend.open().await, clusters).await
+    }
+
+    pub async fn on(store: Arc<dyn Store>, clusters: u32) -> Self {
         store.hub(NewHub { id: hub_id(), at: NOW }).await.unwrap();
         let new: Vec<_> = (0..clusters).map(|n| new_cluster(&format!("edge-{n:04}"))).collect();
         let ids: Vec<_> = new.iter().map(|new| new.cluster.id).collect();
