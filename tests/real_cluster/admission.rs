@@ -52,7 +52,8 @@ async fn a_stolen_token_runs_nothing_but_upgrades() {
         (container, "envFrom", json!([{"secretRef": {"name": "any"}}]), "environment"),
         ("/spec", "backoffLimit", json!(6), "one attempt"),
         ("/spec", "activeDeadlineSeconds", Value::Null, "one attempt"),
-        ("/metadata", "labels", json!({}), "its own"),
+        // (Without any label it would get those of its Pods.)
+        ("/metadata", "labels", json!({"app": "x"}), "its own"),
     ] {
         let mut changed = ours.clone();
         changed.pointer_mut(place).unwrap()[field] = value.clone();
