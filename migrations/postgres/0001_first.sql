@@ -191,7 +191,7 @@ comment on column targets.position is 'its place inside the wave, from 0';
 comment on column targets.state is 'pending, running, deferred, succeeded, failed or skipped';
 comment on column targets.state_body is 'the state with its data, JSON';
 comment on column targets.first_started_at_us is 'when it first started';
-comment on column targets.version is 'raised by each change and each time that it is given to a daemon: the fence';
+comment on column targets.version is 'raised by each change and when its owner loses it: the fence';
 comment on column targets.owner is 'while running: the daemon that works on it; null when its daemon''s lease ended';
 comment on column targets.owner_epoch is 'while owned: the epoch of the owner''s lease';
 comment on column targets.due_at_us is 'while running: when it is looked at next';

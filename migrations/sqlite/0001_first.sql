@@ -179,7 +179,7 @@ create table targets (
     state_body text not null,
     -- when it first started
     first_started_at_us integer,
-    -- raised by each change and each time that it is given to a daemon: the fence
+    -- raised by each change and when its owner loses it: the fence
     version integer not null,
     -- while running: the daemon that works on it; null when its daemon's lease ended
     owner text,

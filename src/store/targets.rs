@@ -79,11 +79,13 @@ statements! {
         where id = $1 and target = $2 and attempts = $6";
 }
 
+/// The version stays: a step that is under way for the same daemon goes on. Another owner's was fenced out when its
+/// lease ended.
 const CLAIM: &str = "with claimed (id, version, owner, owner_epoch, due_at_us) as (values";
 
 const CLAIM_TAIL: &str = ")
     update targets set owner = claimed.owner, owner_epoch = claimed.owner_epoch, due_at_us = claimed.due_at_us,
-        held = 1, woken_at_us = null, version = targets.version + 1
+        held = 1, woken_at_us = null
     from claimed where targets.id = claimed.id and targets.version = claimed.version";
 
 /// Starts a target: its slots, its state, its owner.
@@ -133,7 +135,7 @@ pub(super) async fn claim(
         let (target, version): (TargetId, i64) = (columns.id()?, columns.int()?);
         let owner = Value::text(lease.daemon);
         updates.push(vec![Value::text(target), version.into(), owner, lease.epoch.into(), (now + HOLD).into()]);
-        claimed.push(Claimed { target, fence: Fence { lease, version: version + 1 } });
+        claimed.push(Claimed { target, fence: Fence { lease, version } });
     }
     let taken = change.session.run_many(CLAIM, updates, CLAIM_TAIL).await?;
     if taken == claimed.len() as u64 { Ok(claimed) } else { Err(conflict("a target that is due")) }

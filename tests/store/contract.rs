@@ -37,6 +37,7 @@ macro_rules! promises {
             the_first_full_scope_is_named_and_nothing_is_taken,
             slots_are_given_back_exactly_once,
             a_due_target_is_given_out_once,
+            a_step_under_way_survives_that_its_target_is_given_out_again,
             a_call_during_a_step_is_answered_by_another_step,
             a_step_that_lost_its_fence_writes_nothing,
             a_target_passes_to_another_daemon_when_its_lease_ends,
@@ -399,6 +400,18 @@ pub async fn a_due_target_is_given_out_once(backend: &dyn Backend) {
     // A step that was lost is made up for.
     let later = NOW + Duration::from_hours(1);
     assert_eq!(scene.store.claim_due(&scene.lease, later, 10).await.unwrap().len(), 3);
+}
+
+pub async fn a_step_under_way_survives_that_its_target_is_given_out_again(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 1).await;
+    let fence = scene.running(0).await;
+    // The step committed its intent and goes on; meanwhile the target is due and given out.
+    let commit = fleetlift::store::TargetCommit { due_at: NOW, ..scene.step(0, fence) };
+    scene.store.commit_target(commit, vec![]).await.unwrap();
+    assert_eq!(scene.store.claim_due(&scene.lease, NOW, 10).await.unwrap().len(), 1);
+    let fence = fleetlift::store::Fence { version: fence.version + 1, ..fence };
+    scene.store.commit_target(scene.step(0, fence), vec![]).await.unwrap();
+    assert_eq!(scene.store.next_due(&scene.lease).await.unwrap(), Some(NOW + Duration::from_mins(1)));
 }
 
 pub async fn a_call_during_a_step_is_answered_by_another_step(backend: &dyn Backend) {
