@@ -132,7 +132,7 @@ async fn an_attempt_is_created_once_followed_and_seen_to_the_end_with_the_hubs_o
     assert_eq!(edge.fence_job(&this.objects.fence()).await.unwrap(), again);
 
     let mut watch =
-        edge.watch_job(&cluster.namespace, &this.attempt.job_name, "", Duration::from_secs(60)).await.unwrap();
+        edge.watch_job(&cluster.namespace, &this.attempt.job_name, "", Duration::from_mins(1)).await.unwrap();
     assert_eq!(watch.next().await, Ok(Hint::Look));
     node.running_pod(&this.attempt.job_name).await;
     let running = this.look(&edge).await;
@@ -199,8 +199,8 @@ async fn suspending_needs_the_very_job_and_is_done_when_its_pod_is_gone() {
     let hub_id = this.objects.job.metadata.labels.as_ref().unwrap()["fleetlift.io/hub"].clone();
     let week = Duration::from_hours(7 * 24);
     let now = edge.clock().now();
-    let none = edge.old_tombstones(&cluster.namespace, &hub_id, now, week, 10).await.unwrap();
-    assert_eq!(none, Vec::new(), "it is fresh");
+    let fresh = edge.old_tombstones(&cluster.namespace, &hub_id, now, week, 10).await.unwrap();
+    assert_eq!(fresh, Vec::new());
     let old = edge.old_tombstones(&cluster.namespace, &hub_id, now + week * 2, week, 10).await.unwrap();
     assert_eq!(old, [(name.clone(), uid.clone())]);
     assert!(matches!(edge.delete_job(&cluster.namespace, &name, other).await, Err(EdgeError::Conflict { .. })));
