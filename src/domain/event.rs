@@ -70,6 +70,8 @@ event_types! {
     RolloutResumed = "rollout.resumed",
     /// A rollout was aborted.
     RolloutAborted = "rollout.aborted",
+    /// A rollout's deadline passed: nothing new starts.
+    RolloutExpired = "rollout.expired",
     /// A rollout finished.
     RolloutFinished = "rollout.finished",
     /// A wave opened.

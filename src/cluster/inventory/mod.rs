@@ -19,6 +19,7 @@ mod users;
 
 use std::collections::BTreeSet;
 
+use futures::future::BoxFuture;
 use futures::try_join;
 
 use self::evidence::Evidence;
@@ -43,9 +44,9 @@ const LEGACY_PROVISIONER: &str = "openebs.io/provisioner-iscsi";
 
 /// What the cluster runs now. Missing rights and missing CRDs are no errors: the first are named in the
 /// inventory's problems, the second mean that there is nothing of that kind.
-pub async fn read(edge: &Edge) -> Result<Inventory, EdgeError> {
+pub fn read(edge: &Edge) -> BoxFuture<'_, Result<Inventory, EdgeError>> {
     // Boxed: a dozen lists at once make a future too large to be carried about by every caller.
-    Box::pin(read_everything(edge)).await
+    Box::pin(read_everything(edge))
 }
 
 async fn read_everything(edge: &Edge) -> Result<Inventory, EdgeError> {

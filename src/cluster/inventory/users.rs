@@ -57,7 +57,8 @@ async fn pods_in(reader: Reader<'_>, namespaces: &BTreeSet<&str>) -> Result<(Vec
             return Ok((all.items, Vec::new()));
         }
     }
-    let lists: Vec<Listing<Pod>> = stream::iter(namespaces.iter().map(|namespace| (*namespace).to_owned()))
+    let namespaces: Vec<String> = namespaces.iter().map(|&namespace| namespace.to_owned()).collect();
+    let lists: Vec<Listing<Pod>> = stream::iter(namespaces)
         .map(|namespace| async move { reader.list(&PODS, Some(&namespace), "").await })
         .buffer_unordered(AT_ONCE)
         .try_collect()

@@ -45,3 +45,37 @@ impl Rules {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    //! What the tests of the decisions and steps start from.
+
+    use crate::domain::Zone;
+    use crate::domain::fleet::{
+        Amount, ApprovalRule, Attached, Deadlines, Failures, Limits, Retries, Seconds, Strategy, Takes, Uncovered,
+        Unreachable, WaveSpec,
+    };
+
+    /// One wave of everything, one attempt, nothing may fail.
+    pub(crate) fn strategy() -> Strategy {
+        Strategy {
+            name: "plain".into(),
+            waves: vec![WaveSpec {
+                name: "all".into(),
+                takes: Takes::Rest,
+                soak: Seconds(0),
+                approval: ApprovalRule::None,
+                start: None,
+            }],
+            limits: Limits::default(),
+            failures: Failures { allow: Amount::Number(0), per_wave: None, at_least_succeeded: None },
+            attached: Attached::Allow,
+            deadlines: Deadlines { task: Seconds(600), cluster: Seconds(3_600), rollout: Seconds(86_400) },
+            retries: Retries { attempts: 1, first: Seconds(30), longest: Seconds(300) },
+            windows: vec![],
+            time_zone: Zone::utc(),
+            uncovered: Uncovered::Fail,
+            unreachable: Unreachable { retry_every: Seconds(900), min_reached: Amount::Percent(100) },
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The scheduler's step: for each rollout that is not finished, read, decide, apply.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::decide::rollout::{Decision, InUse, Scene, decide};
+use super::every::every;
+use super::plans::Plans;
+use super::{Engine, step};
+use crate::domain::event::{Actor, Event, EventType, Subject};
+use crate::domain::rollout::{PauseCause, RolloutState, Wave};
+use crate::domain::target::{Target, TargetState};
+use crate::domain::{RolloutId, Timestamp};
+use crate::store::{Lease, RolloutChange, Snapshot, StartTarget, StoreError};
+
+/// How often rollouts are looked at when nothing is committed: the floor under the hint.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// How soon after a refusal that passes (a lost race, a store that does not answer).
+const LOOK_SOON: Duration = Duration::from_millis(200);
+
+/// Decides until `stop` is cancelled.
+pub async fn run(
+    engine: Arc<Engine>,
+    plans: Arc<Plans>,
+    lease: watch::Receiver<Option<Lease>>,
+    stop: CancellationToken,
+) {
+    let mut hint = engine.store.committed();
+    every(&stop, &mut hint, || async {
+        let held = *lease.borrow();
+        let Some(lease) = held else { return LOOK_SOON };
+        match look(&engine, &plans, lease).await {
+            Ok(wait) => wait,
+            Err(error) => {
+                tracing::warn!(%error, "rollouts could not be looked at, trying again");
+                LOOK_EVERY.min(Duration::from_secs(1))
+            }
+        }
+    })
+    .await;
+}
+
+/// One look at every rollout that is not finished; says when to look again.
+async fn look(engine: &Engine, plans: &Plans, lease: Lease) -> Result<Duration, StoreError> {
+    let mut wait = LOOK_EVERY;
+    for rollout in engine.store.unfinished_rollouts().await? {
+        match one(engine, plans, lease, rollout).await {
+            Ok(next) => wait = wait.min(next),
+            // Somebody else decided first: what they wrote is read the next time.
+            Err(StoreError::Conflict { .. }) => wait = wait.min(LOOK_SOON),
+            Err(error @ StoreError::Corrupt { .. }) => tracing::error!(%error, %rollout, "a rollout cannot be read"),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(wait)
+}
+
+async fn one(engine: &Engine, plans: &Plans, lease: Lease, id: RolloutId) -> Result<Duration, StoreError> {
+    let snapshot = engine.store.snapshot(id).await?;
+    let plan = plans.of(&*engine.store, &snapshot.rollout.plan).await?;
+    let in_use: InUse = engine.store.usage().await?.into_iter().map(|usage| (usage.scope, usage.in_use)).collect();
+    let now = engine.clock.now();
+    let scene = Scene {
+        plan: &plan,
+        rollout: &snapshot.rollout,
+        waves: &snapshot.waves,
+        targets: &snapshot.targets,
+        hub_limit: engine.bounds.running,
+    };
+    let Decision { state, waves, skipped, starts, look_at } = decide(&scene, &in_use, now);
+    if state.is_some() || !waves.is_empty() || !skipped.is_empty() {
+        change(engine, &snapshot, state, waves, skipped, now).await?;
+        return Ok(Duration::ZERO);
+    }
+    let mut wait = look_at.map_or(LOOK_EVERY, |at| at.since(now));
+    for (target, claims) in starts {
+        let claimed = start(engine, lease, &snapshot, &target, claims, now).await;
+        match claimed {
+            Ok(()) => {}
+            // Another rollout or daemon was faster; the slots' numbers are read anew.
+            Err(StoreError::BudgetUsedUp { .. } | StoreError::Conflict { .. }) => wait = wait.min(LOOK_SOON),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(wait)
+}
+
+async fn start(
+    engine: &Engine,
+    lease: Lease,
+    snapshot: &Snapshot,
+    target: &Target,
+    claims: Vec<crate::domain::budget::Claim>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let wave = snapshot.waves.get(target.wave as usize).map_or("", |wave| wave.name.as_str());
+    let event = Event::new(now, EventType::TargetStarted, Actor::engine(), step::subject_of(target)).with("wave", wave);
+    let start = StartTarget {
+        target: target.id,
+        version: target.version,
+        state: TargetState::Running { since: now, unseen_since: None, doing: "connecting".to_owned() },
+        at: now,
+        lease,
+        claims,
+    };
+    engine.store.start_target(start, vec![event]).await
+}
+
+async fn change(
+    engine: &Engine,
+    snapshot: &Snapshot,
+    state: Option<RolloutState>,
+    waves: Vec<Wave>,
+    targets: Vec<Target>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let rollout = &snapshot.rollout;
+    let about = Subject { rollout: Some(rollout.id), ..Subject::default() };
+    let mut events: Vec<Event> = Vec::new();
+    for wave in &waves {
+        let before = &snapshot.waves[wave.position as usize];
+        events.push(Event::new(now, what_moved(before, wave), Actor::engine(), about).with("wave", wave.name.as_str()));
+    }
+    for target in &targets {
+        let why = match &target.state {
+            TargetState::Skipped { reason, .. } => reason.to_string(),
+            _ => String::new(),
+        };
+        events.push(Event::new(now, EventType::TargetSkipped, Actor::engine(), step::subject_of(target)).because(why));
+    }
+    if let Some(state) = &state {
+        events.extend(state_event(state, now, about));
+    }
+    let finished_at = matches!(state, Some(RolloutState::Finished { .. })).then_some(now);
+    let change = RolloutChange { rollout: rollout.id, version: rollout.version, state, finished_at, waves, targets };
+    engine.store.change_rollout(change, events).await
+}
+
+fn what_moved(before: &Wave, after: &Wave) -> EventType {
+    if before.opened_at.is_none() {
+        EventType::WaveOpened
+    } else if after.passed_at.is_some() {
+        EventType::WavePassed
+    } else if after.settled_at.is_some() {
+        EventType::WaveSettled
+    } else {
+        EventType::WaveOpened
+    }
+}
+
+fn state_event(state: &RolloutState, now: Timestamp, about: Subject) -> Option<Event> {
+    let event = |kind| Event::new(now, kind, Actor::engine(), about);
+    match state {
+        RolloutState::Running { .. } => None,
+        RolloutState::Paused { cause, .. } => {
+            let breached = matches!(cause, PauseCause::FailureBudget { .. });
+            Some(event(EventType::RolloutPaused).because(cause.to_string()).with("failure_budget", breached))
+        }
+        RolloutState::Stopping { verdict } => Some(event(EventType::RolloutExpired).with("verdict", verdict.name())),
+        RolloutState::Finished { verdict } => {
+            let why = match verdict {
+                crate::domain::rollout::Verdict::Failed { reason } => reason.clone(),
+                _ => String::new(),
+            };
+            Some(event(EventType::RolloutFinished).because(why).with("verdict", verdict.name()))
+        }
+    }
+}

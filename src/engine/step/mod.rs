@@ -1,0 +1,210 @@
+//! One step of one running target: read what is stored, look at the cluster, decide, act, commit.
+//!
+//! Nothing here loops for ever, sleeps, or tries again: a step ends by saying when the target is looked at next. Every
+//! effect has its intent committed before it, and whatever a crash leaves behind is found by the next look.
+
+mod attempt;
+mod draft;
+mod task;
+mod unseen;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use draft::Draft;
+
+use super::Engine;
+use super::decide::Rules;
+use super::plans::Plans;
+use crate::cluster::{Edge, EdgeError};
+use crate::connections::{NotConnectable, Purpose};
+use crate::domain::cluster::{Cluster, ClusterState, Failing, Reach};
+use crate::domain::event::{Actor, Event, EventType, Subject};
+use crate::domain::plan::PlannedTarget;
+use crate::domain::target::{Deferral, SkipReason, Target, TargetState};
+use crate::domain::{Plan, TargetId, Timestamp};
+use crate::store::{Fence, StoreError};
+
+/// A Job to be followed by watch, so that its end is noticed before the next look is due.
+pub struct Follow {
+    /// The target to step when something changes.
+    pub target: TargetId,
+    /// The way to its cluster.
+    pub edge: Edge,
+    /// The Job's namespace.
+    pub namespace: String,
+    /// The Job's name.
+    pub job: String,
+}
+
+/// What a step left behind.
+pub enum Left {
+    /// The target runs on, and nothing is there to be followed.
+    Running,
+    /// The target runs on, and this Job is under way.
+    Following(Follow),
+    /// The target does not run any more.
+    Ended,
+}
+
+/// Everything that one step works with.
+struct Scene<'a> {
+    engine: &'a Engine,
+    plan: Arc<Plan>,
+    rules: Rules,
+    cluster: Cluster,
+    draft: Draft,
+}
+
+impl Scene<'_> {
+    fn planned(&self) -> &PlannedTarget {
+        let target = &self.draft.work.target;
+        &self.plan.waves[target.wave as usize].targets[target.position as usize]
+    }
+
+    fn now(&self) -> Timestamp {
+        self.engine.clock.now()
+    }
+
+    async fn commit(&mut self) -> Result<(), StoreError> {
+        self.draft.commit(&*self.engine.store).await
+    }
+}
+
+/// Takes a target one step further.
+pub async fn take(engine: &Engine, plans: &Plans, target: TargetId, fence: Fence) -> Result<Left, StoreError> {
+    let work = engine.store.target_work(target).await?;
+    if !matches!(work.target.state, TargetState::Running { .. }) {
+        return Ok(Left::Ended);
+    }
+    let plan = plans.of(&*engine.store, &work.rollout.plan).await?;
+    let cluster = engine.store.cluster(work.target.cluster).await?;
+    let draft = Draft::new(work, fence, engine.clock.now());
+    let rules = Rules::of(&plan.strategy);
+    let mut scene = Scene { engine, plan, rules, cluster, draft };
+    let planned = scene.plan.waves.get(scene.draft.work.target.wave as usize);
+    if planned.and_then(|wave| wave.targets.get(scene.draft.work.target.position as usize)).is_none() {
+        let what = format!("target {target}");
+        return Err(StoreError::Corrupt { what, why: "its plan has no such place".to_owned() });
+    }
+    let edge = match engine.connections.to(&scene.cluster, Purpose::Rollout).await {
+        Ok(edge) => edge,
+        Err(NotConnectable::Store(error)) => return Err(error),
+        Err(error) => return without_connection(scene, &error).await,
+    };
+    // Each part asks the cluster and answers with its error, and only here it is judged what the silence means.
+    let before = scene.draft.work.open_attempt.is_some();
+    let went = match before {
+        true => attempt::further(&mut scene, &edge).await,
+        false => task::next_task(&mut scene, &edge).await,
+    };
+    match went {
+        Ok(left) => {
+            reached(engine, &scene.cluster, scene.now()).await?;
+            Ok(left)
+        }
+        Err(Broken::Store(error)) => Err(error),
+        Err(Broken::Edge(error)) => cluster_failed(scene, error).await,
+    }
+}
+
+/// Why a step could not go on.
+enum Broken {
+    /// The store refused or did not answer: the step is void.
+    Store(StoreError),
+    /// The cluster refused or did not answer.
+    Edge(EdgeError),
+}
+
+impl From<StoreError> for Broken {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<EdgeError> for Broken {
+    fn from(error: EdgeError) -> Self {
+        Self::Edge(error)
+    }
+}
+
+/// The cluster was removed or quarantined, or its credential cannot be used: nothing is sent.
+async fn without_connection(mut scene: Scene<'_>, error: &NotConnectable) -> Result<Left, StoreError> {
+    let removed = matches!(error, NotConnectable::Removed);
+    if removed && scene.draft.work.open_attempt.is_none() {
+        let at = scene.now();
+        scene.draft.become_now(TargetState::Skipped { at, reason: SkipReason::Removed });
+        scene.draft.event(EventType::TargetSkipped, |event| event.because("the cluster was removed"));
+        scene.commit().await?;
+        return Ok(Left::Ended);
+    }
+    unseen::go_on_without(&mut scene, Deferral::Refused { error: error.to_string() }).await
+}
+
+/// The cluster did not answer, or not as it should: never a failure of the target's by itself.
+async fn cluster_failed(mut scene: Scene<'_>, error: EdgeError) -> Result<Left, StoreError> {
+    let now = scene.now();
+    if let EdgeError::AnotherCluster { .. } = error {
+        quarantine(&scene, &error).await?;
+        scene.engine.connections.forget(scene.cluster.id);
+    }
+    if error.reached() {
+        reached(scene.engine, &scene.cluster, now).await?;
+    } else {
+        note_silence(scene.engine, &scene.cluster, &error, now).await?;
+    }
+    let since = scene.cluster.reach.failing.as_ref().map_or(now, |failing| failing.since);
+    let error_text = error.to_string();
+    let reason = match error.reached() || matches!(error, EdgeError::AnotherCluster { .. }) {
+        true => Deferral::Refused { error: error_text },
+        false => Deferral::Unreachable { since, error: error_text },
+    };
+    unseen::go_on_without(&mut scene, reason).await
+}
+
+async fn quarantine(scene: &Scene<'_>, error: &EdgeError) -> Result<(), StoreError> {
+    let why = error.to_string();
+    let about = Subject { cluster: Some(scene.cluster.id), ..Subject::default() };
+    let event = Event::new(scene.now(), EventType::ClusterQuarantined, Actor::engine(), about).because(why.as_str());
+    let cluster = Cluster { state: ClusterState::Quarantined { why }, ..scene.cluster.clone() };
+    match scene.engine.store.change_cluster(&cluster, vec![event]).await {
+        // Somebody changed it meanwhile; the next look finds the same again if it still holds.
+        Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// How old the note of a cluster's last answer may become: a row a minute and cluster, not one a look.
+const REACH_NOTED_EVERY: Duration = Duration::from_secs(60);
+
+/// Notes that a cluster answered.
+pub(super) async fn reached(engine: &Engine, cluster: &Cluster, now: Timestamp) -> Result<(), StoreError> {
+    let Reach { seen_at, failing } = &cluster.reach;
+    if failing.is_none() && seen_at.is_some_and(|at| now.since(at) < REACH_NOTED_EVERY) {
+        return Ok(());
+    }
+    engine.store.record_reach(cluster.id, &Reach { seen_at: Some(now), failing: None }).await
+}
+
+/// Notes that a cluster did not answer.
+pub(super) async fn note_silence(
+    engine: &Engine,
+    cluster: &Cluster,
+    error: &EdgeError,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let since = cluster.reach.failing.as_ref().map_or(now, |failing| failing.since);
+    let failing = Some(Failing { since, error: error.to_string() });
+    engine.store.record_reach(cluster.id, &Reach { seen_at: cluster.reach.seen_at, failing }).await
+}
+
+/// The subject of a target's events.
+pub(super) fn subject_of(target: &Target) -> Subject {
+    Subject {
+        cluster: Some(target.cluster),
+        rollout: Some(target.rollout),
+        target: Some(target.id),
+        task: None,
+        attempt: None,
+    }
+}

@@ -1,0 +1,181 @@
+//! The worker: gives each due target one step, many at a time, and follows their Jobs by watch.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+
+use super::Engine;
+use super::plans::Plans;
+use super::step::{Follow, Left, take};
+use crate::cluster::{EdgeError, Hint};
+use crate::domain::TargetId;
+use crate::store::{Claimed, Fence, Lease, StoreError};
+
+/// How often due targets are asked for when nothing hints: the floor under the hints.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Changes that watches told of and that wait for a step; a full queue costs only the floor's second.
+const HINTS_MAX: usize = 4_096;
+
+/// How long one watch lasts before it is begun anew: servers end them after five to ten minutes anyway.
+const WATCH_FOR: Duration = Duration::from_secs(280);
+
+/// What the parts of the worker share.
+struct Worker {
+    engine: Arc<Engine>,
+    plans: Arc<Plans>,
+    /// Targets with a step under way: never two of one.
+    stepping: Mutex<HashSet<TargetId>>,
+    /// Jobs that are followed, by target.
+    followed: Mutex<HashMap<TargetId, (String, CancellationToken)>>,
+    steps: Arc<Semaphore>,
+    tasks: TaskTracker,
+    hints: mpsc::Sender<TargetId>,
+    stop: CancellationToken,
+}
+
+/// Works until `stop` is cancelled, and then until every step under way has ended.
+pub async fn run(
+    engine: Arc<Engine>,
+    plans: Arc<Plans>,
+    lease: watch::Receiver<Option<Lease>>,
+    stop: CancellationToken,
+) {
+    let (hints, mut hinted) = mpsc::channel(HINTS_MAX);
+    let mut committed = engine.store.committed();
+    let worker = Arc::new(Worker {
+        steps: Arc::new(Semaphore::new(engine.bounds.steps_at_once)),
+        engine,
+        plans,
+        stepping: Mutex::default(),
+        followed: Mutex::default(),
+        tasks: TaskTracker::new(),
+        hints,
+        stop: stop.clone(),
+    });
+    while !stop.is_cancelled() {
+        let held = *lease.borrow();
+        committed.mark_unchanged();
+        let mut wait = LOOK_EVERY;
+        if let Some(lease) = held {
+            match worker.begin_due(lease).await {
+                Ok(next) => wait = next,
+                Err(error) => tracing::warn!(%error, "due targets could not be claimed, trying again"),
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(wait) => {}
+            changed = committed.changed() => if changed.is_err() { tokio::time::sleep(LOOK_EVERY).await },
+            target = hinted.recv() => if let (Some(target), Some(lease)) = (target, held) {
+                worker.begin(Claimed { target, fence: Fence { lease, version: 0 } });
+                while let Ok(target) = hinted.try_recv() {
+                    worker.begin(Claimed { target, fence: Fence { lease, version: 0 } });
+                }
+            },
+        }
+    }
+    worker.tasks.close();
+    worker.tasks.wait().await;
+}
+
+impl Worker {
+    /// Begins a step of everything that is due, as far as there is room; says when to ask again.
+    async fn begin_due(self: &Arc<Self>, lease: Lease) -> Result<Duration, StoreError> {
+        let room = u32::try_from(self.steps.available_permits()).unwrap_or(u32::MAX);
+        if room == 0 {
+            return Ok(LOOK_EVERY);
+        }
+        let now = self.engine.clock.now();
+        let due = self.engine.store.claim_due(&lease, now, room).await?;
+        for claimed in due {
+            self.begin(claimed);
+        }
+        let next = self.engine.store.next_due(&lease).await?;
+        Ok(next.map_or(LOOK_EVERY, |at| at.since(now).clamp(Duration::from_millis(5), LOOK_EVERY)))
+    }
+
+    /// Begins a step of one target, unless one is under way: that one reads what this one would.
+    fn begin(self: &Arc<Self>, claimed: Claimed) {
+        if !lock(&self.stepping).insert(claimed.target) {
+            return;
+        }
+        let worker = Arc::clone(self);
+        let span = tracing::info_span!("step", target = %claimed.target);
+        self.tasks.spawn(
+            async move {
+                // The semaphore is never closed.
+                let permit = Arc::clone(&worker.steps).acquire_owned().await;
+                let left = take(&worker.engine, &worker.plans, claimed.target, claimed.fence).await;
+                drop(permit);
+                lock(&worker.stepping).remove(&claimed.target);
+                worker.after(claimed.target, left);
+            }
+            .instrument(span),
+        );
+    }
+
+    fn after(self: &Arc<Self>, target: TargetId, left: Result<Left, StoreError>) {
+        match left {
+            Ok(Left::Following(follow)) => self.follow(follow),
+            Ok(Left::Running | Left::Ended) => self.unfollow(target),
+            // Another daemon owns it, or a person changed something: whoever owns it reads anew.
+            Err(StoreError::Conflict { .. }) => tracing::debug!(%target, "a step lost its fence"),
+            Err(error) => tracing::warn!(%target, %error, "a step could not be committed; it is taken again"),
+        }
+    }
+
+    /// Follows a Job by watch, so that its end is noticed at once.
+    fn follow(self: &Arc<Self>, follow: Follow) {
+        let token = {
+            let mut followed = lock(&self.followed);
+            if followed.get(&follow.target).is_some_and(|(job, token)| *job == follow.job && !token.is_cancelled()) {
+                return;
+            }
+            let token = self.stop.child_token();
+            if let Some((_, before)) = followed.insert(follow.target, (follow.job.clone(), token.clone())) {
+                before.cancel();
+            }
+            token
+        };
+        let worker = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let ended = token.run_until_cancelled(worker.watch(&follow)).await;
+            token.cancel();
+            if let Some(Err(error)) = ended {
+                tracing::debug!(target = %follow.target, %error, "a watch ended; looking goes on without it");
+            }
+        });
+    }
+
+    /// One watch of one Job. When it ends, the next look begins another one: no retrying here.
+    async fn watch(&self, follow: &Follow) -> Result<(), EdgeError> {
+        let mut watch = follow.edge.watch_job(&follow.namespace, &follow.job, "", WATCH_FOR).await?;
+        loop {
+            match watch.next().await? {
+                Hint::Look => {
+                    if self.hints.try_send(follow.target).is_err() {
+                        tracing::debug!("the queue of hints is full; the poll will find it");
+                    }
+                }
+                Hint::Ended => return Ok(()),
+            }
+        }
+    }
+
+    fn unfollow(&self, target: TargetId) {
+        if let Some((_, token)) = lock(&self.followed).remove(&target) {
+            token.cancel();
+        }
+    }
+}
+
+/// What the locks guard stays consistent between any two statements, so a panic elsewhere spoils nothing.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
