@@ -1,6 +1,6 @@
 //! What a cluster runs, read into the domain's [`Inventory`], and the fresh reads around each task.
 //!
-//! Reading and understanding are apart: [`snapshot`] fetches, everything else is pure. One resource is understood by
+//! Reading and understanding are apart: `snapshot` fetches, everything else is pure. One resource is understood by
 //! the very functions that understand the whole cluster, from a smaller snapshot.
 
 mod cstor_volumes;

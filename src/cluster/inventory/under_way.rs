@@ -1,7 +1,7 @@
 //! Upgrades that have not ended, of whomever: unfinished Jobs and living Pods whose arguments or UpgradeTasks name
 //! something. UpgradeTasks alone say nothing: those of argument mode stay `Started` for ever.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::try_join;
 
@@ -15,6 +15,9 @@ use crate::openebs::claim::{self, Claim};
 
 /// All Pods but those of pools and volumes, which are by far the most: no executor's Pod carries their labels.
 const NOT_DATA_PLANE: &str = "!openebs.io/persistent-volume,!openebs.io/cstor-pool-instance,!openebs.io/cstor-pool";
+
+/// More upgrades at once than one cluster can bear.
+const UNFINISHED_MAX: usize = 500;
 
 /// Jobs, Pods and UpgradeTasks of the OpenEBS namespace.
 #[derive(Debug, Clone, Default)]
@@ -52,41 +55,32 @@ impl Executors {
         [&self.jobs.gap, &self.pods.gap].into_iter().flatten()
     }
 
-    /// Every upgrade that has not ended.
+    /// Every upgrade that has not ended. Beyond [`UNFINISHED_MAX`] one more stands for all others, and for anything.
     pub fn unfinished(&self) -> Vec<Unfinished> {
+        let living: Vec<&Pod> = self.pods.items.iter().filter(|pod| !pod.status.pod_ended()).collect();
+        let with_pods: BTreeSet<&str> = living.iter().filter_map(|pod| controller(pod)).collect();
+        let jobs = self.jobs.items.iter().filter(|job| !has_ended(job, &with_pods));
+        let jobs =
+            jobs.map(|job| (format!("Job/{}", job.metadata.name), job.metadata.uid.as_str(), &job.spec.template.spec));
+        // A Pod outlives its Job when that was deleted without it; and Pods may be made by hand.
+        let pods = living
+            .iter()
+            .map(|pod| (format!("Pod/{}", pod.metadata.name), controller(pod).unwrap_or_default(), &pod.spec));
         let mut found = Vec::new();
         let mut told: BTreeSet<&str> = BTreeSet::new();
-        for job in self.jobs.items.iter().filter(|job| !self.has_ended(job)) {
-            if let Some(resources) = self.claimed(&job.spec.template.spec) {
-                told.insert(&job.metadata.uid);
-                found.push(Unfinished { by: format!("Job/{}", job.metadata.name), resources });
-            }
-        }
-        // A Pod outlives its Job when that was deleted without it; and Pods may be made by hand.
-        for pod in self.pods.items.iter().filter(|pod| !pod.status.pod_ended()) {
-            if controller(pod).is_some_and(|uid| told.contains(uid)) {
+        for (by, uid, pod) in jobs.chain(pods) {
+            if !uid.is_empty() && told.contains(uid) {
                 continue;
             }
-            if let Some(resources) = self.claimed(&pod.spec) {
-                found.push(Unfinished { by: format!("Pod/{}", pod.metadata.name), resources });
+            let Some(resources) = self.claimed(pod) else { continue };
+            if found.len() == UNFINISHED_MAX {
+                found.push(Unfinished { by: format!("{by}, one of many"), resources: None });
+                break;
             }
+            told.insert(uid);
+            found.push(Unfinished { by, resources });
         }
         found
-    }
-
-    /// Complete, Failed, or suspended without a Pod left: a tombstone.
-    fn has_ended(&self, job: &Job) -> bool {
-        let terminal =
-            job.status.conditions.iter().any(|condition| {
-                matches!(condition.kind.as_str(), "Complete" | "Failed") && condition.status == "True"
-            });
-        let living = || {
-            self.pods
-                .items
-                .iter()
-                .any(|pod| !pod.status.pod_ended() && controller(pod) == Some(job.metadata.uid.as_str()))
-        };
-        terminal || (job.spec.suspend && !living())
     }
 
     /// What a Pod claims; outer `None` for nothing, inner `None` for anything.
@@ -116,17 +110,41 @@ fn controller(pod: &Pod) -> Option<&str> {
     pod.metadata.owner_references.iter().find(|owner| owner.controller).map(|owner| owner.uid.as_str())
 }
 
-/// For the inventory: only what exists of what is named, with the pools of a parent that is named.
+/// Complete, Failed, or suspended without a Pod left: a tombstone.
+fn has_ended(job: &Job, with_pods: &BTreeSet<&str>) -> bool {
+    let terminal = job
+        .status
+        .conditions
+        .iter()
+        .any(|condition| matches!(condition.kind.as_str(), "Complete" | "Failed") && condition.status == "True");
+    terminal || (job.spec.suspend && !with_pods.contains(job.metadata.uid.as_str()))
+}
+
+/// For the inventory: only what exists of what is named, with the pools of a parent that is named. Of several that may
+/// work on anything, the first is told with everything.
 pub(super) fn under_way(unfinished: Vec<Unfinished>, existing: &[(ResourceRef, Option<ResourceRef>)]) -> Vec<UnderWay> {
-    let one = |unfinished: Unfinished| {
-        let named = |id: &ResourceRef, parent: Option<&ResourceRef>| match &unfinished.resources {
-            None => true,
-            Some(named) => named.contains(id) || parent.is_some_and(|parent| named.contains(parent)),
+    let mut known: BTreeSet<&ResourceRef> = BTreeSet::new();
+    let mut pools_of: BTreeMap<&ResourceRef, Vec<&ResourceRef>> = BTreeMap::new();
+    for (id, parent) in existing {
+        known.insert(id);
+        if let Some(parent) = parent {
+            pools_of.entry(parent).or_default().push(id);
+        }
+    }
+    let mut anything_told = false;
+    let mut one = |unfinished: Unfinished| {
+        let resources: BTreeSet<&ResourceRef> = match &unfinished.resources {
+            None if anything_told => BTreeSet::new(),
+            None => known.clone(),
+            Some(named) => {
+                let pools = named.iter().filter_map(|parent| pools_of.get(parent)).flatten().copied();
+                named.iter().filter(|id| known.contains(id)).chain(pools).collect()
+            }
         };
-        let resources = existing.iter().filter(|(id, parent)| named(id, parent.as_ref())).map(|(id, _)| id.clone());
-        UnderWay { resources: resources.collect(), by: unfinished.by }
+        anything_told |= unfinished.resources.is_none();
+        UnderWay { resources: resources.into_iter().cloned().collect(), by: unfinished.by }
     };
-    unfinished.into_iter().map(one).collect()
+    unfinished.into_iter().map(&mut one).collect()
 }
 
 #[cfg(test)]
@@ -195,6 +213,15 @@ mod tests {
     }
 
     #[test]
+    fn more_upgrades_than_are_kept_leave_open_what_they_work_on() {
+        let jobs: Vec<Value> =
+            (0..600).map(|n| job(&format!("j{n}"), &["cstor-cspc", "a"], false, &json!([]))).collect();
+        let unfinished = executors(&json!(jobs), &json!([]), &json!([])).unfinished();
+        assert_eq!(unfinished.len(), UNFINISHED_MAX + 1);
+        assert_eq!(unfinished[UNFINISHED_MAX].resources, None);
+    }
+
+    #[test]
     fn an_upgrade_task_that_cannot_be_read_leaves_open_what_is_selected() {
         let pod = json!({"metadata": {"name": "p"}, "status": {"phase": "Running"}, "spec": {"containers": [
             {"image": "openebs/upgrade:3.6.0", "args": ["resource"],
@@ -215,6 +242,6 @@ mod tests {
         ];
         let named = vec![Unfinished { by: "Job/j".into(), resources: Some(vec![parent.clone()]) }];
         let told = under_way(named, &existing);
-        assert_eq!(told[0].resources, [parent, resource(K::CstorPoolInstance, "a-1")]);
+        assert_eq!(told[0].resources, [resource(K::CstorPoolInstance, "a-1"), parent]);
     }
 }
