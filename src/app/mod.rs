@@ -2,34 +2,76 @@
 //!
 //! Each is one public method of [`App`]: it takes who asks and what for, and answers in the shape that the wire shows.
 
+mod check;
+mod clusters;
+mod events;
+mod explain;
+mod fleet;
+mod gauges;
+mod idempotency;
 mod page;
+mod plan;
 mod principal;
 mod refusal;
+mod register;
+mod results;
+mod retry;
+mod rotate;
+mod scene;
+mod skip;
+mod start;
+mod status;
+mod steer;
 mod tokens;
 mod when;
 mod whoami;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+pub use check::{CheckReport, FindingView, ResourcesView};
+pub use clusters::{ChangeCluster, ClusterView, FailingView};
+pub use events::EventView;
+pub use explain::{ExplainedTask, Explanation, PredicateView};
+pub use fleet::{Applied, ChangeView, FleetFile, FleetFiles, FleetView};
+pub use gauges::Readings;
 pub use page::{Page, PageRequest};
+pub use plan::{MakePlan, PlanCopy, PlanView};
 pub use principal::{Access, Principal, Role};
 pub use refusal::{Flaw, Refusal};
+pub use register::{ImportClusters, Imported, RegisterCluster};
+pub use results::{NamedObject, ResourceName, ResultView};
+pub use rotate::RotateCredential;
+pub use start::StartRollout;
+pub use status::{LimitView, RolloutView, TargetCounts, TargetView, WaveView};
+pub use steer::{Abort, Approve, Remark};
 pub use tokens::{CreateToken, CreatedToken, TokenView};
 pub use when::When;
 pub use whoami::WhoAmI;
 
+use crate::connections::Connections;
 use crate::domain::event::{Event, EventType, Subject};
-use crate::domain::{Clock, Entropy};
+use crate::domain::{Clock, Entropy, HubId};
 use crate::store::Store;
 
-/// What every use case works with. Cheap to clone through its `Arc`s; made once by the composition root.
+/// What every use case works with; made once by the composition root.
 pub struct App {
     /// What the hub remembers.
     pub store: Arc<dyn Store>,
+    /// The ways to the clusters.
+    pub connections: Arc<Connections>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness, for ids and tokens.
     pub entropy: Arc<dyn Entropy>,
+    /// The hub's id.
+    pub hub: HubId,
+    /// The most targets that the hub runs at once (`engine.max_running`).
+    pub hub_limit: u32,
+    /// How old inventories may be when a plan is made or started (`plan.max_age`).
+    pub plan_max_age: Duration,
+    /// Image repositories that plans may use beside OpenEBS's own and ours (`edge.images`).
+    pub images: Vec<String>,
 }
 
 impl std::fmt::Debug for App {

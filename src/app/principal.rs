@@ -1,13 +1,15 @@
 //! Who asks, and what they may do.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::TokenId;
+use super::Refusal;
 use crate::domain::event::Actor;
+use crate::domain::{Selector, TokenId};
 
 /// What a token may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -87,6 +89,19 @@ pub struct Principal {
     pub actor: Actor,
     /// What it may do.
     pub role: Role,
-    /// The clusters that it may change something about, as a label selector; all without one.
-    pub selector: Option<String>,
+    /// The clusters that it may change something about; all without one.
+    pub selector: Option<Selector>,
+}
+
+impl Principal {
+    /// Refuses to touch a cluster with these labels when the principal's selector does not reach it.
+    pub fn must_reach(&self, cluster: &str, labels: &BTreeMap<String, String>) -> Result<(), Refusal> {
+        match &self.selector {
+            Some(selector) if !selector.matches(labels) => Err(Refusal::Forbidden(format!(
+                "cluster {cluster} lies outside of what {} may touch ({selector})",
+                self.actor
+            ))),
+            _ => Ok(()),
+        }
+    }
 }

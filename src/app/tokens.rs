@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{App, Principal, Refusal, Role, When};
 use crate::domain::event::{Actor, Event, EventType, Subject};
-use crate::domain::{Timestamp, TokenId, ids};
+use crate::domain::{Selector, Timestamp, TokenId, ids};
 use crate::store::StoredToken;
 
 /// What every token begins with, so that secret scanners find it.
@@ -108,6 +108,9 @@ impl App {
         if expires_at.is_some_and(|When(at)| at <= now) {
             return Err(Refusal::Invalid("`expiresAt` lies in the past".to_owned()));
         }
+        if let Some(text) = &selector {
+            text.parse::<Selector>().map_err(|error| Refusal::Invalid(format!("`selector`: {error}")))?;
+        }
         let secret = self.new_secret();
         let token = StoredToken {
             id: TokenId::new(now, self.entropy.as_ref()),
@@ -171,7 +174,9 @@ fn principal(token: StoredToken, now: Timestamp) -> Option<Principal> {
         return None;
     }
     let role = token.role.parse().ok()?;
-    Some(Principal { id: token.id, actor: Actor::token(&token.name), role, selector: token.selector })
+    // A selector that can't be read reaches nothing: the token is worth nothing, rather than everything.
+    let selector = token.selector.as_deref().map(str::parse).transpose().ok()?;
+    Some(Principal { id: token.id, actor: Actor::token(&token.name), role, selector })
 }
 
 fn looks_like_a_token(secret: &str) -> bool {

@@ -26,7 +26,7 @@ impl App {
         WhoAmI {
             actor: by.actor.to_string(),
             role: by.role.to_string(),
-            selector: by.selector.clone(),
+            selector: by.selector.as_ref().map(ToString::to_string),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }

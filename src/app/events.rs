@@ -1,0 +1,79 @@
+//! The audit: what happened, by whom, when, why.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Access, App, Principal, Refusal, When};
+use crate::domain::event::{Event, EventType, StoredEvent};
+
+/// One event.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct EventView {
+    /// Its place in the chain, from 1: page cursor and stream id.
+    pub seq: i64,
+    /// When.
+    pub at: When,
+    /// What: `rollout.started`, `target.deferred`, …
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// By whom.
+    pub actor: String,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// What it is about: ids of cluster, rollout, target, task, attempt.
+    #[schema(value_type = Object)]
+    pub subject: serde_json::Value,
+    /// What else was kept.
+    #[schema(value_type = Object)]
+    pub data: serde_json::Value,
+    /// Its hash in the chain.
+    pub hash: String,
+}
+
+impl App {
+    /// Events after `after`, in order, those that the principal may see; and where to go on.
+    pub async fn events(
+        &self,
+        by: &Principal,
+        after: i64,
+        rollout: Option<&str>,
+        limit: u32,
+    ) -> Result<(Vec<EventView>, i64), Refusal> {
+        let rollout = match rollout {
+            Some(rollout) => Some(self.rollout_id(rollout).await?),
+            None => None,
+        };
+        let stored = self.store.events(after, rollout, limit).await?;
+        let end = stored.last().map_or(after, |event| event.seq);
+        let all = by.role.may(Access::Audit);
+        let shown = stored.into_iter().filter_map(view).filter(|(kind, _)| all || is_about_work(*kind));
+        Ok((shown.map(|(_, event)| event).collect(), end))
+    }
+
+    /// Events as they are chained: the exact bytes that were hashed.
+    pub async fn stored_events(&self, after: i64, limit: u32) -> Result<Vec<StoredEvent>, Refusal> {
+        Ok(self.store.events(after, None, limit).await?)
+    }
+}
+
+/// Who may not see the audit follows rollouts all the same; credentials, tokens and refusals are not part of that.
+fn is_about_work(kind: EventType) -> bool {
+    let noun = kind.as_str().split('.').next().unwrap_or_default();
+    !matches!(noun, "credential" | "token" | "request")
+}
+
+/// An event of this version; what a newer one wrote is left out.
+fn view(stored: StoredEvent) -> Option<(EventType, EventView)> {
+    let Event { at, kind, actor, subject, reason, data } = serde_json::from_str(&stored.body).ok()?;
+    let view = EventView {
+        seq: stored.seq,
+        at: When(at),
+        kind: kind.as_str().to_owned(),
+        actor: actor.to_string(),
+        reason,
+        subject: serde_json::to_value(subject).unwrap_or_default(),
+        data: data.into(),
+        hash: stored.hash,
+    };
+    Some((kind, view))
+}

@@ -1,0 +1,236 @@
+//! Register clusters: one with a first look at it, or many at once.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::clusters::{check_labels, checked_zone};
+use super::{App, ClusterView, Flaw, Principal, Refusal};
+use crate::cluster::{Edge, EdgeAccess, EdgeError, expiry, kubeconfig};
+use crate::domain::cluster::{Cluster, ClusterState, Failing, Reach};
+use crate::domain::event::{EventType, Subject};
+use crate::domain::{ClusterId, fleet};
+use crate::store::{NewCluster, StoreError};
+
+/// A cluster to be registered.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RegisterCluster {
+    /// Its name: lowercase letters, digits, `-` and `.`.
+    pub name: String,
+    /// The kubeconfig's text: one server, its CA and one credential are taken from it, and nothing else kept.
+    pub kubeconfig: String,
+    /// The context in it; its current one without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    /// Labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Its time zone, where it differs from the fleet's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// Where OpenEBS runs: `openebs` without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The hub's egress that its connections take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<String>,
+}
+
+/// Clusters to be registered at once.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImportClusters {
+    /// The clusters, at most [`ImportClusters::MAX`] a request.
+    pub clusters: Vec<RegisterCluster>,
+}
+
+impl ImportClusters {
+    /// The most clusters of one request: a transaction of a moment.
+    pub const MAX: usize = 250;
+}
+
+/// What became of one cluster of an import.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Imported {
+    /// Its name.
+    pub name: String,
+    /// `registered`, `unchanged` (it was there with the same server) or `refused`.
+    pub outcome: String,
+    /// Why it was refused.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+const DEFAULT_NAMESPACE: &str = "openebs";
+
+impl App {
+    /// Registers one cluster after a first look. One that does not answer is registered, too: it may be asleep.
+    pub async fn register_cluster(&self, by: &Principal, wanted: RegisterCluster) -> Result<ClusterView, Refusal> {
+        let (mut cluster, access) = self.read(wanted)?;
+        match self.first_look(&cluster, &access).await? {
+            Ok(identity) => {
+                cluster.identity = Some(identity);
+                cluster.reach.seen_at = Some(self.clock.now());
+            }
+            Err(error) => cluster.reach.failing = Some(Failing { since: self.clock.now(), error: error.to_string() }),
+        }
+        let view = ClusterView::from(cluster.clone());
+        let new = self.new_cluster(by, cluster, &access)?;
+        match self.store.register_clusters(vec![new]).await?.into_iter().next() {
+            Some(Ok(())) => Ok(view),
+            Some(Err(error)) => Err(error.into()),
+            None => Err(Refusal::Conflict("the store did not answer for the cluster".to_owned())),
+        }
+    }
+
+    /// Registers many clusters without looking at them yet; each is accepted or refused by itself.
+    pub async fn import_clusters(&self, by: &Principal, wanted: ImportClusters) -> Result<Vec<Imported>, Refusal> {
+        if wanted.clusters.len() > ImportClusters::MAX {
+            return Err(Refusal::Invalid(format!("`clusters`: at most {} in one request", ImportClusters::MAX)));
+        }
+        let mut outcomes: Vec<Option<Imported>> = Vec::new();
+        let mut new = Vec::new();
+        for wanted in wanted.clusters {
+            let name = wanted.name.clone();
+            let sealed = self.read(wanted).and_then(|(cluster, access)| self.new_cluster(by, cluster, &access));
+            match sealed {
+                Ok(cluster) => {
+                    outcomes.push(None);
+                    new.push(cluster);
+                }
+                Err(refusal) => outcomes.push(Some(refused(name, &refusal))),
+            }
+        }
+        let asked: Vec<(String, String)> =
+            new.iter().map(|new| (new.cluster.name.clone(), new.cluster.server.clone())).collect();
+        let stored = self.store.register_clusters(new).await?;
+        let mut stored = asked.into_iter().zip(stored);
+        let mut imported = Vec::with_capacity(outcomes.len());
+        for outcome in outcomes {
+            imported.push(match (outcome, ()) {
+                (Some(refused), ()) => refused,
+                (None, ()) => match stored.next() {
+                    Some(((name, server), result)) => self.told(name, &server, result).await?,
+                    None => continue,
+                },
+            });
+        }
+        Ok(imported)
+    }
+
+    /// Repeating an import must be safe: what is there with the same server is no error.
+    async fn told(&self, name: String, server: &str, result: Result<(), StoreError>) -> Result<Imported, Refusal> {
+        match result {
+            Ok(()) => Ok(Imported { name, outcome: "registered".to_owned(), reason: String::new() }),
+            Err(StoreError::Exists { .. }) => match self.store.cluster_named(&name).await {
+                Ok(there) if there.server == server => {
+                    Ok(Imported { name, outcome: "unchanged".to_owned(), reason: String::new() })
+                }
+                Ok(there) => {
+                    let reason = format!(
+                        "a cluster of this name is there with another server ({}): `fleetlift cluster rotate` replaces \
+                         credentials, `remove` frees the name",
+                        there.server
+                    );
+                    Ok(Imported { name, outcome: "refused".to_owned(), reason })
+                }
+                Err(error) => Err(error.into()),
+            },
+            Err(error) => Ok(refused(name, &error.into())),
+        }
+    }
+
+    /// Everything that can be told without asking the cluster.
+    fn read(&self, wanted: RegisterCluster) -> Result<(Cluster, EdgeAccess), Refusal> {
+        let RegisterCluster { name, kubeconfig, context, labels, time_zone, namespace, egress } = wanted;
+        fleet::check_object_name(&name).map_err(|why| Refusal::Invalid(format!("`name`: {why}")))?;
+        check_labels(&labels)?;
+        let time_zone = time_zone.as_deref().map(checked_zone).transpose()?.flatten();
+        let namespace = namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
+        fleet::check_object_name(&namespace).map_err(|why| Refusal::Invalid(format!("`namespace`: {why}")))?;
+        self.connections.egress(egress.as_deref()).map_err(|error| Refusal::Invalid(format!("`egress`: {error}")))?;
+        let access = read_kubeconfig(&kubeconfig, context.as_deref())?;
+        let now = self.clock.now();
+        let cluster = Cluster {
+            id: ClusterId::new(now, self.entropy.as_ref()),
+            name,
+            labels,
+            time_zone,
+            namespace,
+            egress,
+            server: access.server.as_str().to_owned(),
+            identity: None,
+            credential_expires_at: expiry::of(&access.credential),
+            state: ClusterState::Active,
+            reach: Reach::default(),
+            registered_at: now,
+            version: 1,
+        };
+        Ok((cluster, access))
+    }
+
+    fn new_cluster(&self, by: &Principal, cluster: Cluster, access: &EdgeAccess) -> Result<NewCluster, Refusal> {
+        let credential = self
+            .connections
+            .vault()
+            .seal(cluster.id, 1, access, self.entropy.as_ref())
+            .map_err(|error| Refusal::Invalid(format!("`kubeconfig`: the credential can't be sealed: {error}")))?;
+        let subject = Subject { cluster: Some(cluster.id), ..Subject::default() };
+        let event = self
+            .event(by, EventType::ClusterRegistered, subject)
+            .with("name", cluster.name.as_str())
+            .with("server", cluster.server.as_str());
+        Ok(NewCluster { cluster, credential, events: vec![event] })
+    }
+
+    /// Who the cluster is, or why it does not say so; refused when it must never be connected to.
+    pub(super) async fn first_look(
+        &self,
+        cluster: &Cluster,
+        access: &EdgeAccess,
+    ) -> Result<Result<String, EdgeError>, Refusal> {
+        let egress = self
+            .connections
+            .egress(cluster.egress.as_deref())
+            .map_err(|error| Refusal::Invalid(format!("`egress`: {error}")))?;
+        let around = self.connections.surroundings();
+        let edge = Edge::new(access, egress, &cluster.namespace, cluster.identity.clone(), around)
+            .map_err(|error| Refusal::Invalid(format!("`kubeconfig`: {error}")))?;
+        match edge.identify().await {
+            Err(error @ (EdgeError::AddressDenied(_) | EdgeError::AnotherCluster { .. })) => {
+                Err(Refusal::Edge { cluster: cluster.name.clone(), reason: error.to_string() })
+            }
+            looked => Ok(looked),
+        }
+    }
+}
+
+/// Reads a kubeconfig by allow-list; every problem is a flaw with its field and line, never its value.
+pub(super) fn read_kubeconfig(text: &str, context: Option<&str>) -> Result<EdgeAccess, Refusal> {
+    kubeconfig::read(text.as_bytes(), context).map_err(|refused| {
+        let flaws: Vec<Flaw> = refused
+            .problems
+            .into_iter()
+            .map(|kubeconfig::Problem { field, line, what, remedy }| Flaw {
+                place: if field.is_empty() { "kubeconfig".to_owned() } else { field },
+                line,
+                column: 0,
+                message: what,
+                remedy: remedy.to_owned(),
+            })
+            .collect();
+        Refusal::Flawed { summary: "the kubeconfig was refused".to_owned(), flaws }
+    })
+}
+
+fn refused(name: String, refusal: &Refusal) -> Imported {
+    let mut reason = refusal.to_string();
+    if let Refusal::Flawed { flaws, .. } = refusal {
+        let told: Vec<String> =
+            flaws.iter().map(|flaw| format!("{} {} ({})", flaw.place, flaw.message, flaw.remedy)).collect();
+        reason = format!("{reason}: {}", told.join("; "));
+    }
+    Imported { name, outcome: "refused".to_owned(), reason }
+}
