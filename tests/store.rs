@@ -10,6 +10,8 @@ mod contract;
 mod crash;
 #[path = "store/full_disk.rs"]
 mod full_disk;
+#[path = "store/layout.rs"]
+mod layout;
 #[path = "store/opening.rs"]
 mod opening;
 #[path = "support/postgres.rs"]

@@ -22,6 +22,10 @@ pub(super) fn failed(error: sqlx::Error) -> StoreError {
                 _ if is_damaged(database.code().as_deref()) => {
                     StoreError::Corrupt { what: "a page".to_owned(), why: database.message().to_owned() }
                 }
+                // Postgres's class "data exception": trying the same value again cannot help.
+                _ if database.code().is_some_and(|code| code.len() == 5 && code.starts_with("22")) => {
+                    StoreError::Corrupt { what: "a value".to_owned(), why: database.message().to_owned() }
+                }
                 _ => StoreError::Unavailable(Box::new(error)),
             }
         }

@@ -93,7 +93,9 @@ pub enum StoreError {
         /// Why, and the way out.
         why: String,
     },
-    /// The database cannot be written or read now (full disk, lost connection); nothing was changed.
+    /// The database cannot be written or read now (full disk, lost connection); nothing was changed. Only a Postgres
+    /// whose connection broke in the very commit may have changed everything that was asked for: the row's version tells,
+    /// when it is read again.
     #[error("the database does not answer")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

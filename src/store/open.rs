@@ -39,6 +39,9 @@ const STATEMENTS_KEPT: usize = 256;
 /// Another process (a backup, `fleetlift audit`) may hold SQLite's write lock that long before we give up.
 const BUSY: Duration = Duration::from_secs(10);
 
+/// What the write-ahead log may keep of the disk once its content was moved into the database: 64 MiB.
+const WAL_BYTES_KEPT: &str = "67108864";
+
 /// How long a reader is waited for.
 const READER_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -101,6 +104,8 @@ fn sqlite(path: &Path) -> SqliteConnectOptions {
         .foreign_keys(true)
         // A removed credential leaves no traces in free pages.
         .pragma("secure_delete", "on")
+        // After a burst the write-ahead log shrinks again.
+        .pragma("journal_size_limit", WAL_BYTES_KEPT)
         .busy_timeout(BUSY)
         .statement_cache_capacity(STATEMENTS_KEPT)
         .disable_statement_logging()

@@ -158,12 +158,12 @@ pub(super) enum Value {
 impl Value {
     /// Anything that is stored by its text: ids, digests.
     pub(super) fn text(value: impl Display) -> Self {
-        Self::Text(Some(value.to_string()))
+        value.to_string().into()
     }
 
     /// The same where there may be none.
     pub(super) fn text_if_any(value: Option<impl Display>) -> Self {
-        Self::Text(value.map(|value| value.to_string()))
+        value.map(|value| value.to_string()).into()
     }
 
     /// A body: JSON text.
@@ -198,19 +198,22 @@ impl From<Option<Timestamp>> for Value {
 
 impl From<&str> for Value {
     fn from(value: &str) -> Self {
-        Self::Text(Some(value.to_owned()))
+        value.to_owned().into()
     }
 }
 
+/// Postgres takes no NUL in a text, and a hostile cluster may name things as it likes: what it sent in its place is
+/// the character for what cannot be shown. JSON has its own spelling of NUL, so bodies are never touched.
 impl From<String> for Value {
     fn from(value: String) -> Self {
+        let value = if value.contains('\0') { value.replace('\0', "\u{fffd}") } else { value };
         Self::Text(Some(value))
     }
 }
 
 impl From<Option<String>> for Value {
     fn from(value: Option<String>) -> Self {
-        Self::Text(value)
+        value.map_or(Self::Text(None), Self::from)
     }
 }
 
