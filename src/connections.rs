@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::cluster::{Edge, Egress, Surroundings, Unusable, Vault};
+use crate::cluster::{Edge, EdgeAccess, Egress, Surroundings, Unusable, Vault};
 use crate::domain::cluster::{Cluster, ClusterState};
 use crate::domain::event::{Actor, Event, EventType, Subject};
 use crate::domain::{ClusterId, Timestamp};
@@ -25,6 +25,8 @@ pub enum Purpose {
     Inventory,
     /// Somebody asked for a check.
     Check,
+    /// Asking for its successor.
+    Renewal,
 }
 
 impl Purpose {
@@ -33,6 +35,7 @@ impl Purpose {
             Self::Rollout => "rollout",
             Self::Inventory => "inventory",
             Self::Check => "check",
+            Self::Renewal => "renewal",
         }
     }
 }
@@ -117,16 +120,26 @@ impl Connections {
         if let Some(edge) = self.kept(cluster, now) {
             return Ok(edge);
         }
-        let sealed = self.store.credential(cluster.id).await?;
-        if let Some(event) = self.note_use(cluster.id, purpose, now) {
-            self.store.record(vec![event]).await?;
-        }
-        let access = self.vault.open(cluster.id, &cluster.server, &sealed)?;
-        let egress = self.egress(cluster.egress.as_deref())?;
-        let edge = Edge::new(&access, egress, &cluster.namespace, cluster.identity.clone(), &self.around)
-            .map_err(|problem| NotConnectable::Certificates(problem.to_string()))?;
+        let (access, _) = self.open(cluster, purpose).await?;
+        let edge = self.with(cluster, &access)?;
         self.keep(cluster, edge.clone(), now);
         Ok(edge)
+    }
+
+    /// What `cluster` is reached with, and the version of its sealing; its use is audited.
+    pub async fn open(&self, cluster: &Cluster, purpose: Purpose) -> Result<(EdgeAccess, i64), NotConnectable> {
+        let sealed = self.store.credential(cluster.id).await?;
+        if let Some(event) = self.note_use(cluster.id, purpose, self.around.clock.now()) {
+            self.store.record(vec![event]).await?;
+        }
+        Ok((self.vault.open(cluster.id, &cluster.server, &sealed)?, sealed.version))
+    }
+
+    /// A connection of its own to `cluster`, with `access` instead of what is stored: to try it.
+    pub fn with(&self, cluster: &Cluster, access: &EdgeAccess) -> Result<Edge, NotConnectable> {
+        let egress = self.egress(cluster.egress.as_deref())?;
+        Edge::new(access, egress, &cluster.namespace, cluster.identity.clone(), &self.around)
+            .map_err(|problem| NotConnectable::Certificates(problem.to_string()))
     }
 
     /// Lets a kept connection go: the next use connects anew.

@@ -7,8 +7,9 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleetlift::cluster::account::ServiceAccount;
+use fleetlift::cluster::account::{AccountToken, ServiceAccount};
 use fleetlift::cluster::bootstrap::{Order, bootstrap};
+use fleetlift::cluster::manifest::Manifest;
 use fleetlift::cluster::{
     AddressPolicy, Created, Edge, EdgeError, Hint, Limits, Noun, Retry, Surroundings, WaitingFor, kubeconfig, observe,
 };
@@ -302,7 +303,7 @@ async fn the_hub_renews_its_own_token_and_no_other() {
     let cluster = TestCluster::new().await;
     let edge = hub(&cluster).await;
     let access = kubeconfig::read(cluster.hub_kubeconfig().await.as_bytes(), None).unwrap();
-    let account = ServiceAccount::of(&access.credential).unwrap();
+    let AccountToken { account, .. } = AccountToken::of(&access.credential).unwrap();
     assert_eq!(account.namespace, cluster.account_namespace);
     let granted = edge.request_token(&account, Duration::from_hours(1)).await.unwrap();
     let lives_for = granted.expires_at.since(edge.clock().now());
@@ -326,7 +327,7 @@ async fn a_bootstrap_gives_the_hub_exactly_its_account() {
     std::fs::write(&file, cluster.admin_kubeconfig()).unwrap();
     let account = ServiceAccount { namespace: "fleetlift".to_owned(), name: "fleetlift-hub".to_owned() };
     let unknown = "---\napiVersion: nowhere.example/v1\nkind: Policy\nmetadata: {name: later}\n";
-    let manifest = format!("{}\n{unknown}", include_str!("../deploy/edge/hub.yaml"));
+    let manifest = format!("{}\n{unknown}", Manifest::default().yaml());
     let order = Order {
         kubeconfig: Some(&file),
         context: None,
@@ -335,13 +336,15 @@ async fn a_bootstrap_gives_the_hub_exactly_its_account() {
         lifetime: Duration::from_hours(24),
     };
     let made = bootstrap(&order).await.unwrap();
-    assert!(made.applied.contains(&"Role/openebs/fleetlift-hub".to_owned()), "{:?}", made.applied);
+    for part in ["Role/openebs/fleetlift-hub", "ValidatingAdmissionPolicy/fleetlift-hub"] {
+        assert!(made.applied.contains(&part.to_owned()), "{:?}", made.applied);
+    }
     assert_eq!(made.left_out, ["Policy/later"]);
     let again = bootstrap(&order).await.unwrap();
     assert_eq!(again.applied, made.applied, "applying it twice changes nothing");
 
     let access = kubeconfig::read(made.kubeconfig.expose_secret().as_bytes(), None).unwrap();
-    assert_eq!(ServiceAccount::of(&access.credential), Some(account));
+    assert_eq!(AccountToken::of(&access.credential).map(|token| token.account), Some(account));
     let edge = Edge::new(&access, None, "openebs", None, &around(Limits::default())).unwrap();
     assert_eq!(edge.upgrade_task("openebs", "none").await.unwrap(), None);
     let elsewhere = edge.upgrade_task("kube-system", "none").await.unwrap_err();

@@ -22,19 +22,46 @@ pub struct ServiceAccount {
     pub name: String,
 }
 
-impl ServiceAccount {
-    /// The account that a token says it is for: the only kind of credential that can renew itself. Not verified; a
-    /// wrong one is refused by the API server.
+/// What the token of a service account says of itself. Not verified: a wrong one is refused by the API server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountToken {
+    /// Whose it is.
+    pub account: ServiceAccount,
+    /// When it was made.
+    pub issued_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+impl AccountToken {
+    /// What `credential` says; `None` for whatever is no service account's token with an end. Only such a credential can
+    /// renew itself.
     pub fn of(credential: &Credential) -> Option<Self> {
         #[derive(Deserialize)]
         struct Claims {
             sub: String,
+            iat: i64,
+            exp: i64,
         }
         let Credential::Token(token) = credential else { return None };
         let payload = URL_SAFE_NO_PAD.decode(token.expose_secret().split('.').nth(1)?).ok()?;
         let claims: Claims = serde_json::from_slice(&payload).ok()?;
         let (namespace, name) = claims.sub.strip_prefix("system:serviceaccount:")?.split_once(':')?;
-        Some(Self { namespace: checked(namespace).ok()?.to_owned(), name: checked(name).ok()?.to_owned() })
+        let account =
+            ServiceAccount { namespace: checked(namespace).ok()?.to_owned(), name: checked(name).ok()?.to_owned() };
+        let at = |seconds: i64| seconds.checked_mul(1_000_000).map(Timestamp::from_micros);
+        Some(Self { account, issued_at: at(claims.iat)?, expires_at: at(claims.exp)? })
+    }
+
+    /// How long it lives: as long as its successor shall.
+    pub fn lifetime(&self) -> Duration {
+        self.expires_at.since(self.issued_at)
+    }
+
+    /// Whether it should be renewed now: in the last third of its life, so that a cluster that cannot be reached for a
+    /// while does not lose its hub.
+    pub fn renewal_is_due(&self, now: Timestamp) -> bool {
+        now >= self.expires_at - self.lifetime() / 3
     }
 }
 
@@ -102,38 +129,39 @@ impl Edge {
     }
 }
 
-/// Whether a credential that was granted at `since` and ends at `until` should be renewed now: in the last third of its
-/// life, so that a cluster that cannot be reached for a while does not lose its hub.
-pub fn renewal_is_due(since: Timestamp, until: Timestamp, now: Timestamp) -> bool {
-    let life = until.since(since);
-    now >= until - life / 3
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_token_is_renewed_in_the_last_third_of_its_life() {
-        let at = |day: i64| Timestamp::from_micros(day * 86_400_000_000);
-        assert!(!renewal_is_due(at(0), at(30), at(19)));
-        assert!(renewal_is_due(at(0), at(30), at(20)));
-        assert!(renewal_is_due(at(0), at(30), at(31)));
+    fn of(claims: &str) -> Option<AccountToken> {
+        AccountToken::of(&Credential::Token(format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(claims)).into()))
     }
 
     #[test]
-    fn only_a_service_accounts_token_names_an_account() {
-        let of = |claims: &str| {
-            let token = format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(claims));
-            ServiceAccount::of(&Credential::Token(token.into()))
-        };
-        let hub = ServiceAccount { namespace: "fleetlift".to_owned(), name: "fleetlift-hub".to_owned() };
-        assert_eq!(of(r#"{"sub":"system:serviceaccount:fleetlift:fleetlift-hub","exp":1}"#), Some(hub));
-        for odd in ["[]", "{}", r#"{"sub":"alice"}"#, r#"{"sub":"system:serviceaccount:a"}"#] {
+    fn a_token_is_renewed_in_the_last_third_of_its_life() {
+        let token = of(r#"{"sub":"system:serviceaccount:fleetlift:fleetlift-hub","iat":0,"exp":2592000}"#).unwrap();
+        assert_eq!((token.account.namespace.as_str(), token.account.name.as_str()), ("fleetlift", "fleetlift-hub"));
+        assert_eq!(token.lifetime(), Duration::from_hours(30 * 24));
+        let day = |day: i64| Timestamp::from_micros(day * 86_400_000_000);
+        assert!(!token.renewal_is_due(day(19)));
+        assert!(token.renewal_is_due(day(20)));
+        assert!(token.renewal_is_due(day(31)));
+    }
+
+    #[test]
+    fn what_is_no_service_accounts_token_with_an_end_cannot_renew_itself() {
+        for odd in [
+            "[]",
+            "{}",
+            r#"{"sub":"alice","iat":1,"exp":2}"#,
+            r#"{"sub":"system:serviceaccount:a","iat":1,"exp":2}"#,
+            r#"{"sub":"system:serviceaccount:../x:y","iat":1,"exp":2}"#,
+            r#"{"sub":"system:serviceaccount:a:b","iat":1}"#,
+            r#"{"sub":"system:serviceaccount:a:b","iat":1,"exp":9223372036854775807}"#,
+        ] {
             assert_eq!(of(odd), None, "{odd}");
         }
-        assert_eq!(of(r#"{"sub":"system:serviceaccount:../x:y"}"#), None);
-        assert_eq!(ServiceAccount::of(&Credential::Token("opaque".to_owned().into())), None);
+        assert_eq!(AccountToken::of(&Credential::Token("opaque".to_owned().into())), None);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::access::EdgeAccess;
+use super::account::AccountToken;
 use super::address::AddressPolicy;
 use super::dial::Dialer;
 use super::egress::Egress;
@@ -51,6 +52,7 @@ pub struct Edge {
     transport: Transport,
     namespace: String,
     clock: Arc<dyn Clock>,
+    own_token: Option<Arc<AccountToken>>,
 }
 
 impl Edge {
@@ -76,7 +78,13 @@ impl Edge {
             transport,
             namespace: namespace.to_owned(),
             clock: Arc::clone(clock),
+            own_token: AccountToken::of(&access.credential).map(Arc::new),
         })
+    }
+
+    /// What the credential says of itself, if it is a service account's token: whether it should be renewed.
+    pub fn own_token(&self) -> Option<&AccountToken> {
+        self.own_token.as_deref()
     }
 
     /// For kube's own `Api`; errors become [`EdgeError`] by `From`.

@@ -32,6 +32,7 @@ mod upgrade_tasks;
 pub mod vault;
 pub mod watch;
 
+pub use crate::seal::SealError;
 pub use access::{Credential, EdgeAccess, InvalidCredential, InvalidServerUrl, ServerUrl};
 pub use address::{AddressPolicy, Denied, InvalidNetwork, Network};
 pub use edge::{Edge, Surroundings};

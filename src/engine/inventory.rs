@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Engine, every::every, step};
+use super::{Engine, every::every, renewal, step};
 use crate::cluster::{EdgeError, inventory};
 use crate::connections::{NotConnectable, Purpose};
 use crate::domain::{ClusterId, Inventory};
@@ -73,6 +73,10 @@ async fn read_one(engine: &Engine, id: ClusterId) -> Result<(), Unread> {
         Ok(read) => {
             step::reached(engine, &cluster, engine.clock.now()).await?;
             engine.store.save_inventory(id, stored(&read)).await?;
+            if let Err(error) = renewal::renew_if_due(engine, &cluster, &edge).await {
+                // There is a third of its life left to try again in; `cluster check` warns before the end.
+                tracing::warn!(cluster.name = %cluster.name, %error, "the cluster's token could not be renewed yet");
+            }
             Ok(())
         }
         Err(error) => {

@@ -9,6 +9,7 @@ mod every;
 mod inventory;
 mod lease;
 mod plans;
+mod renewal;
 mod scheduler;
 mod step;
 mod worker;
