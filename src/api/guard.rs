@@ -8,8 +8,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::Api;
 use super::problem::Problem;
+use super::{Api, once};
 use crate::app::{Access, Principal};
 
 /// The only paths that are open to everybody; they say one word.
@@ -51,7 +51,7 @@ fn source(request: &Request) -> Option<IpAddr> {
 }
 
 /// The secret of the one `Authorization: Bearer` header; two headers are none.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (value, None) = (values.next()?, values.next()) else { return None };
     let (scheme, secret) = value.to_str().ok()?.split_once(' ')?;
@@ -67,6 +67,8 @@ pub struct Needs {
     pub access: Access,
     /// Streams end when the client goes; everything else within the request deadline.
     pub streams: bool,
+    /// Whether an answer may be kept for whoever repeats the request with the same `Idempotency-Key`.
+    pub repeatable: bool,
 }
 
 /// Lets the principal past when its role allows what the route needs, for as long as a request may take.
@@ -87,7 +89,13 @@ pub async fn authorize(State(needs): State<Needs>, request: Request, next: Next)
     if needs.streams {
         return next.run(request).await;
     }
-    match tokio::time::timeout(needs.api.request_deadline, next.run(request)).await {
+    let work = async {
+        if needs.repeatable && request.headers().contains_key(once::HEADER) {
+            return once::answer(&needs.api, &principal, request, next).await;
+        }
+        next.run(request).await
+    };
+    match tokio::time::timeout(needs.api.request_deadline, work).await {
         Ok(response) => response,
         Err(_) => {
             let detail = "the request took too long and was given up; what it began may still be done";

@@ -5,6 +5,7 @@
 pub mod client;
 mod extract;
 mod guard;
+mod once;
 mod openapi;
 mod problem;
 mod rate;
@@ -48,11 +49,18 @@ pub struct Api {
     principals: rate::Rate<TokenId>,
     strangers: rate::Rate<Option<IpAddr>>,
     request_deadline: Duration,
+    body_bytes_max: usize,
+    under_way: once::UnderWay,
     openapi: String,
 }
 
 /// Whoever has no token may knock this often in a second, from one address.
 const STRANGERS_PER_SECOND: u32 = 10;
+
+/// `/metrics` and nothing else, without a token: for a listener of its own.
+pub fn metrics_router(app: Arc<App>, metrics: Arc<Metrics>) -> Router {
+    routes::metrics_alone(app, metrics)
+}
 
 /// The whole interface as a service.
 pub fn router(app: Arc<App>, metrics: Arc<Metrics>, limits: &Limits) -> Router {
@@ -64,6 +72,8 @@ pub fn router(app: Arc<App>, metrics: Arc<Metrics>, limits: &Limits) -> Router {
         principals: rate::Rate::new(limits.requests_per_second),
         strangers: rate::Rate::new(STRANGERS_PER_SECOND),
         request_deadline: limits.request_deadline,
+        body_bytes_max: limits.body_bytes_max,
+        under_way: once::UnderWay::default(),
         openapi,
     });
     table::router(rows, &api)

@@ -100,6 +100,11 @@ impl Server {
         Ok(Self { listener, tls, address })
     }
 
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The base address that clients use.
     pub fn url(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };

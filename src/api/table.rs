@@ -31,6 +31,8 @@ pub struct Row {
     pub query: &'static [(&'static str, &'static str)],
     /// Whether the answer is a stream without end or deadline.
     pub streams: bool,
+    /// Whether the answer holds a secret, and is never kept.
+    pub secret: bool,
     handler: MethodRouter<Arc<Api>>,
 }
 
@@ -63,7 +65,18 @@ impl Row {
         // The methods are ours: each has a filter.
         let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
         let handler = on(filter, handler);
-        Self { method, path, access, summary, takes: None, answers: None, query: &[], streams: false, handler }
+        Self {
+            method,
+            path,
+            access,
+            summary,
+            takes: None,
+            answers: None,
+            query: &[],
+            streams: false,
+            secret: false,
+            handler,
+        }
     }
 
     /// A route that only looks.
@@ -130,12 +143,18 @@ impl Row {
     pub fn streams(self) -> Self {
         Self { streams: true, ..self }
     }
+
+    /// The answer holds a secret: it is never kept for a repeated request.
+    pub fn secret(self) -> Self {
+        Self { secret: true, ..self }
+    }
 }
 
 /// A router of these routes, each behind what it needs.
 pub fn router(rows: Vec<Row>, api: &Arc<Api>) -> Router<Arc<Api>> {
     rows.into_iter().fold(Router::new(), |router, row| {
-        let needs = Needs { api: api.clone(), access: row.access, streams: row.streams };
+        let repeatable = row.method == Method::POST && !row.secret;
+        let needs = Needs { api: api.clone(), access: row.access, streams: row.streams, repeatable };
         router.route(row.path, row.handler.layer(axum::middleware::from_fn_with_state(needs, authorize)))
     })
 }

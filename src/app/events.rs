@@ -50,6 +50,11 @@ impl App {
         Ok((shown.map(|(_, event)| event).collect(), end))
     }
 
+    /// The number of the last event; 0 while there is none.
+    pub async fn last_event(&self) -> Result<i64, Refusal> {
+        Ok(self.store.audit_head().await?.0)
+    }
+
     /// Events as they are chained: the exact bytes that were hashed.
     pub async fn stored_events(&self, after: i64, limit: u32) -> Result<Vec<StoredEvent>, Refusal> {
         Ok(self.store.events(after, None, limit).await?)

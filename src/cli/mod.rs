@@ -1,10 +1,23 @@
 //! The command line: composition root, one file a command group; only `render` prints.
 
+mod audit;
+mod cluster;
 mod completion;
 mod connect;
+mod daemon;
+mod edge;
+mod explain;
+mod fleet;
+mod hub;
+mod import;
 mod login;
+mod migrate;
+mod plan;
 mod render;
+mod result;
+mod rollout;
 mod token;
+mod watch;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -55,6 +68,32 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// The server: carries rollouts out, and answers these commands
+    Daemon(daemon::Daemon),
+    /// Clusters: register, check, list
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
+    /// The fleet file: which clusters shall run what, and how they get there
+    #[command(subcommand)]
+    Fleet(fleet::FleetCommand),
+    /// Make a plan and print its report; nothing is touched
+    Plan(plan::Plan),
+    /// Rollouts: start, follow, steer
+    #[command(subcommand)]
+    Rollout(rollout::RolloutCommand),
+    /// Say why a cluster of a rollout waits, runs, or failed
+    Explain(explain::Explain),
+    /// What came of each task, with evidence
+    #[command(subcommand)]
+    Result(result::ResultCommand),
+    /// The tamper-evident audit
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Bring the database to this version's layout
+    Migrate(migrate::Migrate),
+    /// What an edge cluster needs
+    #[command(subcommand)]
+    Edge(edge::EdgeCommand),
     /// API tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -73,6 +112,8 @@ enum Ended {
     Done,
     /// The rollout, the check or the request failed; it was said why.
     Failed,
+    /// It goes on, and the time to wait is over.
+    NotFinished,
 }
 
 impl From<Ended> for ExitCode {
@@ -80,6 +121,7 @@ impl From<Ended> for ExitCode {
         match ended {
             Ended::Done => Self::SUCCESS,
             Ended::Failed => Self::from(1),
+            Ended::NotFinished => Self::from(3),
         }
     }
 }
@@ -140,22 +182,27 @@ fn block_on<F: Future<Output = anyhow::Result<Ended>>>(command: F) -> anyhow::Re
 }
 
 async fn dispatch(context: &Context, command: Command) -> anyhow::Result<Ended> {
-    match command {
-        Command::Completion(completion) => completion.run(context, &mut Cli::command()),
-        command => {
-            let filter = context.variable("RUST_LOG").unwrap_or("error").to_owned();
-            let _guard = telemetry::start(&Reporting { filter, ..Reporting::default() })?;
-            client_command(context, command).await
-        }
+    // The daemon reports as its settings say; everybody else speaks up for errors only.
+    if let Command::Daemon(daemon) = command {
+        return daemon.run(context).await;
     }
-}
-
-async fn client_command(context: &Context, command: Command) -> anyhow::Result<Ended> {
+    let filter = context.variable("RUST_LOG").unwrap_or("error").to_owned();
+    let _guard = telemetry::start(&Reporting { filter, ..Reporting::default() })?;
     match command {
+        Command::Daemon(_) => Ok(Ended::Done),
+        Command::Cluster(cluster) => cluster.run(context).await,
+        Command::Fleet(fleet) => fleet.run(context).await,
+        Command::Plan(plan) => plan.run(context).await,
+        Command::Rollout(rollout) => rollout.run(context).await,
+        Command::Explain(explain) => explain.run(context).await,
+        Command::Result(result) => result.run(context).await,
+        Command::Audit(audit) => audit.run(context).await,
+        Command::Migrate(migrate) => migrate.run(context).await,
+        Command::Edge(edge) => edge.run(context),
         Command::Token(token) => token.run(context).await,
         Command::Login(login) => login.run(context).await,
+        Command::Completion(completion) => completion.run(context, &mut Cli::command()),
         Command::Version => login::versions(context).await,
-        Command::Completion(_) => Ok(Ended::Done),
     }
 }
 

@@ -193,8 +193,8 @@ pub trait Store: Send + Sync {
     /// due at once. [`StoreError::BudgetUsedUp`] names the first scope that is full.
     async fn start_target(&self, start: StartTarget, events: Vec<Event>) -> Result<(), StoreError>;
     /// Gives running targets that are due to this daemon: its own, and those whose owner's lease has ended (which it
-    /// then owns), at most `limit`, longest overdue first; a target given out is not given out again within ten
-    /// seconds unless a commit sets its due time. Being given out does not change its version: a step of the same daemon
+    /// then owns), at most `limit`, longest overdue first; a target given out is not given out again within two
+    /// minutes unless a commit sets its due time. Being given out does not change its version: a step of the same daemon
     /// that is under way goes on.
     async fn claim_due(&self, lease: &Lease, now: Timestamp, limit: u32) -> Result<Vec<Claimed>, StoreError>;
     /// When the next running target of this daemon, or of a daemon whose lease has ended, is due.

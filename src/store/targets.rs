@@ -13,10 +13,9 @@ use crate::domain::event::Event;
 use crate::domain::target::{Target, TargetState, Task};
 use crate::domain::{RolloutId, TargetId, Timestamp};
 
-/// A target that was given out is not given out again before this has passed, or its step was committed. A step that
-/// takes longer goes on all the same, since whoever runs it runs one step of a target at a time; one that was lost, or
-/// could not be committed, is made up for soon.
-const HOLD: Duration = Duration::from_secs(10);
+/// A target that was given out is not given out again before this has passed, or its step was committed: longer than
+/// any step takes, since each of its calls has a deadline; a step that was lost is made up for then.
+const HOLD: Duration = Duration::from_mins(2);
 
 macro_rules! target_columns {
     () => {

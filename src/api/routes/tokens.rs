@@ -16,7 +16,8 @@ pub(super) fn rows() -> Vec<Row> {
         Row::get("/api/v1/tokens", Access::Administer, "List the tokens", list).answers::<Page<TokenView>>(),
         Row::post("/api/v1/tokens", Access::Administer, "Make a token; its secret is shown once", create)
             .takes::<CreateToken>()
-            .answers::<CreatedToken>(),
+            .answers::<CreatedToken>()
+            .secret(),
         Row::delete("/api/v1/tokens/{token}", Access::Administer, "Revoke a token by name or id", revoke),
     ]
 }

@@ -1,7 +1,7 @@
 //! The rights that the hub needs in a cluster, asked one by one as the API server itself would decide; and those that
 //! it should rather not have.
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use http::Request;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -203,7 +203,8 @@ async fn renewal(edge: &Edge) -> Result<Option<Finding>, EdgeError> {
 /// Those of `rights` that the API server would refuse, in the same order.
 async fn denied(edge: &Edge, rights: &[Right]) -> Result<Vec<Right>, EdgeError> {
     let answers: Vec<Option<Right>> = stream::iter(rights.to_vec())
-        .map(|right| async move { Ok::<_, EdgeError>((!allowed(edge, &right).await?).then_some(right)) })
+        // Boxed: else whoever awaits this can't be told to be `Send` (the closure's lifetime is lost on the way).
+        .map(|right| async move { Ok::<_, EdgeError>((!allowed(edge, &right).await?).then_some(right)) }.boxed())
         .buffered(AT_ONCE)
         .try_collect()
         .await?;

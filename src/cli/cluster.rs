@@ -1,0 +1,315 @@
+//! `fleetlift cluster add | import | list | show | label | check | resources | rotate | remove`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use reqwest::Method;
+
+use super::connect::read_bounded;
+use super::import;
+use super::render::{Column, Output, Tone};
+use super::{Context, Ended};
+use crate::api::client::segment;
+use crate::app::{
+    ChangeCluster, CheckReport, ClusterView, FindingView, RegisterCluster, ResourcesView, RotateCredential, When,
+};
+use crate::domain::inventory::Resource;
+
+/// Clusters.
+#[derive(Debug, Subcommand)]
+pub enum ClusterCommand {
+    /// Register a cluster with its kubeconfig
+    Add {
+        /// Its name: lowercase letters, digits, `-` and `.`
+        name: String,
+        /// The kubeconfig; `-` reads standard input
+        #[arg(long, value_name = "FILE")]
+        kubeconfig: PathBuf,
+        /// The context in it; its current one without
+        #[arg(long)]
+        context: Option<String>,
+        /// A label for selectors and limits; as often as needed
+        #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+        label: Vec<(String, String)>,
+        /// Its IANA time zone, where it differs from the fleet's
+        #[arg(long, value_name = "ZONE")]
+        time_zone: Option<String>,
+        /// Where OpenEBS runs
+        #[arg(long, default_value = "openebs")]
+        namespace: String,
+        /// The hub's egress that its connections take
+        #[arg(long)]
+        egress: Option<String>,
+    },
+    /// Register thousands at once from a folder of kubeconfigs, or from one kubeconfig's contexts
+    Import(import::Import),
+    /// List clusters
+    List {
+        /// Only clusters with fitting labels
+        #[arg(long, short = 'l')]
+        selector: Option<String>,
+    },
+    /// Show one cluster
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Set labels (key=value) or take them away (key-)
+    Label {
+        /// Its name
+        name: String,
+        /// What to change
+        #[arg(required = true, value_name = "KEY=VALUE|KEY-")]
+        change: Vec<String>,
+    },
+    /// Look at everything that an upgrade needs: reach, identity, CRDs, rights, versions, clock, credential
+    Check {
+        /// Its name
+        name: String,
+        /// Lift the cluster's quarantine first: after a person looked at why it is there
+        #[arg(long)]
+        release: bool,
+    },
+    /// Pools and volumes with version and health
+    Resources {
+        /// Its name
+        name: String,
+    },
+    /// Replace the credential; the new one is tried first
+    Rotate {
+        /// Its name
+        name: String,
+        /// The kubeconfig; `-` reads standard input
+        #[arg(long, value_name = "FILE")]
+        kubeconfig: PathBuf,
+        /// The context in it; its current one without
+        #[arg(long)]
+        context: Option<String>,
+    },
+    /// Remove a cluster; its credential is gone at once, its history stays
+    Remove {
+        /// Its name
+        name: String,
+    },
+}
+
+/// A kubeconfig larger than this is refused by the hub.
+pub const KUBECONFIG_BYTES_MAX: u64 = 1 << 20;
+
+const COLUMNS: [Column<ClusterView>; 9] = [
+    Column::new("NAME", |cluster: &ClusterView| cluster.name.clone()),
+    Column::new("STATE", |cluster: &ClusterView| cluster.state.clone()),
+    Column::new("LABELS", |cluster: &ClusterView| labels(&cluster.labels)),
+    Column::new("SEEN", |cluster: &ClusterView| instant(cluster.seen_at, "never")),
+    Column::new("WHY", |cluster: &ClusterView| why(cluster)),
+    Column::wide("SERVER", |cluster: &ClusterView| cluster.server.clone()),
+    Column::wide("NAMESPACE", |cluster: &ClusterView| cluster.namespace.clone()),
+    Column::wide("CREDENTIAL ENDS", |cluster: &ClusterView| instant(cluster.credential_expires_at, "")),
+    Column::wide("ID", |cluster: &ClusterView| cluster.id.clone()),
+];
+
+const FINDINGS: [Column<FindingView>; 4] = [
+    Column::new("", |finding: &FindingView| finding.level.clone()),
+    Column::new("WHAT", |finding: &FindingView| finding.what.clone()),
+    Column::new("SEEN", |finding: &FindingView| finding.seen.clone()),
+    Column::new("WHAT TO DO", |finding: &FindingView| finding.remedy.clone()),
+];
+
+const RESOURCES: [Column<Resource>; 8] = [
+    Column::new("KIND", |resource: &Resource| resource.id.kind.to_string()),
+    Column::new("NAME", |resource: &Resource| resource.id.name.clone()),
+    Column::new("VERSION", version),
+    Column::new("HEALTH", |resource: &Resource| resource.health.why_not().unwrap_or("ok").to_owned()),
+    Column::new("USED BY", users),
+    Column::new("HALF DONE", |resource: &Resource| resource.half_done.clone().unwrap_or_default()),
+    Column::wide("PARENT", |resource: &Resource| {
+        resource.parent.as_ref().map_or_else(String::new, ToString::to_string)
+    }),
+    Column::wide("NAMESPACE", |resource: &Resource| resource.namespace.clone()),
+];
+
+fn version(resource: &Resource) -> String {
+    match &resource.version {
+        Some(version) => version.to_string(),
+        None => {
+            let mut versions: Vec<&str> = resource.versions.iter().map(|seen| seen.version.as_str()).collect();
+            versions.sort_unstable();
+            versions.dedup();
+            versions.join(", ")
+        }
+    }
+}
+
+fn users(resource: &Resource) -> String {
+    let pods: Vec<String> = resource.workloads.iter().map(|pod| format!("{}/{}", pod.namespace, pod.pod)).collect();
+    match (pods.is_empty(), &resource.attached_to) {
+        (true, Some(node)) => format!("node {node}"),
+        _ => pods.join(", "),
+    }
+}
+
+fn why(cluster: &ClusterView) -> String {
+    match (&cluster.why, &cluster.failing) {
+        (Some(why), _) => why.clone(),
+        (None, Some(failing)) => format!("since {}: {}", failing.since, failing.error),
+        (None, None) => String::new(),
+    }
+}
+
+/// `key=value` pairs in one line.
+pub fn labels(labels: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    pairs.join(",")
+}
+
+/// An instant, or what to say without one.
+pub fn instant(at: Option<When>, none: &str) -> String {
+    at.map_or_else(|| none.to_owned(), |at| at.to_string())
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is no KEY=VALUE"))?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+impl ClusterCommand {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Ended> {
+        let output = context.output;
+        let client = context.client()?;
+        match self {
+            Self::Add { name, kubeconfig, context: chosen, label, time_zone, namespace, egress } => {
+                let wanted = RegisterCluster {
+                    name,
+                    kubeconfig: read_bounded(&kubeconfig, KUBECONFIG_BYTES_MAX)?,
+                    context: chosen,
+                    labels: label.into_iter().collect(),
+                    time_zone,
+                    namespace: Some(namespace),
+                    egress,
+                };
+                let cluster: ClusterView = client.send(Method::POST, "clusters", &wanted).await?;
+                output.one(&cluster, |output| registered(output, &cluster))?;
+            }
+            Self::Import(import) => return import.run(context, &client).await,
+            Self::List { selector } => {
+                let query: Vec<(&str, String)> = selector.into_iter().map(|text| ("selector", text)).collect();
+                output.list(&client.list::<ClusterView>("clusters", &query).await?, &COLUMNS)?;
+            }
+            Self::Show { name } => {
+                let cluster: ClusterView = client.get(&format!("clusters/{}", segment(&name)), &[]).await?;
+                output.one(&cluster, |output| shown(output, &cluster))?;
+            }
+            Self::Label { name, change } => {
+                let change = ChangeCluster { labels: label_changes(&change)?, ..ChangeCluster::default() };
+                let path = format!("clusters/{}", segment(&name));
+                let cluster: ClusterView = client.send(Method::PATCH, &path, &change).await?;
+                output.one(&cluster, |_| format!("{name}: {}", labels(&cluster.labels)))?;
+            }
+            Self::Check { name, release } => {
+                let path = format!("clusters/{}", segment(&name));
+                if release {
+                    let change = ChangeCluster { release: true, ..ChangeCluster::default() };
+                    let _: ClusterView = client.send(Method::PATCH, &path, &change).await?;
+                }
+                let report: CheckReport = client.send(Method::POST, &format!("{path}/check"), &()).await?;
+                output.one(&report, |output| output.table(&report.findings, &FINDINGS))?;
+                return Ok(if report.level == "fail" { Ended::Failed } else { Ended::Done });
+            }
+            Self::Resources { name } => {
+                let view: ResourcesView = client.get(&format!("clusters/{}/resources", segment(&name)), &[]).await?;
+                output.one(&view, |output| resources(output, &view))?;
+            }
+            Self::Rotate { name, kubeconfig, context: chosen } => {
+                let kubeconfig = read_bounded(&kubeconfig, KUBECONFIG_BYTES_MAX)?;
+                let wanted = RotateCredential { kubeconfig, context: chosen };
+                let path = format!("clusters/{}/credential", segment(&name));
+                let cluster: ClusterView = client.send(Method::PUT, &path, &wanted).await?;
+                output.one(&cluster, |_| format!("{name}: the credential is replaced; it ends {}", ends(&cluster)))?;
+            }
+            Self::Remove { name } => {
+                if !context.confirmed(&format!("Remove cluster {name} and its credential?"))? {
+                    return Ok(Ended::Failed);
+                }
+                client.delete(&format!("clusters/{}", segment(&name))).await.context("nothing was removed")?;
+                output.say(&format!("{name} is removed"))?;
+            }
+        }
+        Ok(Ended::Done)
+    }
+}
+
+fn ends(cluster: &ClusterView) -> String {
+    instant(cluster.credential_expires_at, "at a time that it does not tell")
+}
+
+fn registered(output: Output, cluster: &ClusterView) -> String {
+    let next = format!("next: fleetlift cluster check {}", cluster.name);
+    let look = match &cluster.failing {
+        None => output.tone(Tone::Good, "it answers"),
+        Some(failing) => output.tone(Tone::Odd, &format!("it does not answer yet ({})", failing.error)),
+    };
+    format!("{} is registered; {look}\n{next}", cluster.name)
+}
+
+fn shown(output: Output, cluster: &ClusterView) -> String {
+    let rows = [
+        ("name", cluster.name.clone()),
+        ("state", output.state(&cluster.state)),
+        ("why", why(cluster)),
+        ("labels", labels(&cluster.labels)),
+        ("server", cluster.server.clone()),
+        ("namespace", cluster.namespace.clone()),
+        ("time zone", cluster.time_zone.clone().unwrap_or_else(|| "the fleet's".to_owned())),
+        ("egress", cluster.egress.clone().unwrap_or_else(|| "none".to_owned())),
+        ("identity", cluster.identity.clone().unwrap_or_else(|| "not seen yet".to_owned())),
+        ("credential ends", ends(cluster)),
+        ("seen", instant(cluster.seen_at, "never")),
+        ("registered", cluster.registered_at.to_string()),
+        ("id", cluster.id.clone()),
+    ];
+    let mut text = String::new();
+    for (name, value) in rows.iter().filter(|(_, value)| !value.is_empty()) {
+        text.push_str(&output.tone(Tone::Strong, &format!("{name:<16}")));
+        text.push_str(value);
+        text.push('\n');
+    }
+    text
+}
+
+fn resources(output: Output, view: &ResourcesView) -> String {
+    let inventory = &view.inventory;
+    let components: Vec<String> = inventory
+        .control_plane
+        .iter()
+        .map(|component| format!("{} {}", component.name, component.versions.join(" and ")))
+        .collect();
+    let mut text = format!(
+        "Kubernetes {}; control plane: {}; read {} ago\n\n",
+        inventory.kubernetes,
+        if components.is_empty() { "none found".to_owned() } else { components.join(", ") },
+        crate::domain::Seconds(view.age_seconds),
+    );
+    text = super::render::plain(&text);
+    text.push_str(&output.table(&inventory.resources, &RESOURCES));
+    for under_way in &inventory.under_way {
+        text.push_str(&output.tone(Tone::Odd, &format!("under way: {}\n", under_way.by)));
+    }
+    for problem in &inventory.problems {
+        text.push_str(&output.tone(Tone::Odd, &format!("not read: {problem}\n")));
+    }
+    if !inventory.history.is_empty() {
+        text.push_str(&format!("history: {} finished upgrades from before\n", inventory.history.len()));
+    }
+    text
+}
+
+fn label_changes(changes: &[String]) -> anyhow::Result<BTreeMap<String, Option<String>>> {
+    let change = |text: &String| match (text.split_once('='), text.strip_suffix('-')) {
+        (Some((key, value)), _) => Ok((key.to_owned(), Some(value.to_owned()))),
+        (None, Some(key)) => Ok((key.to_owned(), None)),
+        (None, None) => anyhow::bail!("`{text}` is neither KEY=VALUE nor KEY-"),
+    };
+    changes.iter().map(change).collect()
+}

@@ -1,0 +1,151 @@
+//! `fleetlift daemon`: settings, telemetry, one hub, signals.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::hub::Hub;
+use super::{Context, Ended, connect, fleet};
+use crate::app::{App, Refusal};
+use crate::domain::event::Actor;
+use crate::fleet_config::Source;
+use crate::settings::{self, Settings, Sources};
+use crate::telemetry::{self, Reporting};
+
+/// The server: carries rollouts out, and answers the command line.
+#[derive(Debug, Args)]
+pub struct Daemon {
+    /// sqlite:FILE or postgres://…; SQLite in the data folder without
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// Address and port; anything but loopback needs TLS
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// A folder of fleet files, applied at start and whenever it changes
+    #[arg(long, value_name = "DIR")]
+    fleet_config: Option<PathBuf>,
+    /// Print the effective settings with secrets masked, and end
+    #[arg(long)]
+    print_settings: bool,
+}
+
+/// How often the folder of fleet files is looked at: mounted ConfigMaps and checkouts change by renames that no
+/// notification tells reliably.
+const LOOK_AT_FILES: Duration = Duration::from_secs(5);
+
+impl Daemon {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Ended> {
+        let data_dir = connect::data_dir(context)?;
+        let settings = settings::load(&Sources {
+            file: context.global.config.clone(),
+            data_dir: data_dir.clone(),
+            environment: context.environment.clone(),
+            flags: self.flags(),
+        })?;
+        if self.print_settings {
+            context.output.document(&settings::effective(&settings))?;
+            return Ok(Ended::Done);
+        }
+        let _guard = telemetry::start(&reporting(context, &settings))?;
+        let hub = Hub::open(&settings, &data_dir).await?;
+        context.output.say(&format!("listening on {}", hub.url))?;
+        if let Some(file) = &hub.first_token {
+            let told = "the first administrator's token is in";
+            context.output.say(&format!("{told} {} (commands on this machine find it there)", file.display()))?;
+        }
+        let stop = CancellationToken::new();
+        tokio::spawn(stop_at_signals(stop.clone()));
+        if let Some(folder) = settings.fleet.config_dir.clone() {
+            tokio::spawn(watch_files(hub.app.clone(), folder, stop.clone()));
+        }
+        hub.run(stop).await?;
+        Ok(Ended::Done)
+    }
+
+    fn flags(&self) -> Vec<(&'static str, String)> {
+        let mut flags = Vec::new();
+        flags.extend(self.database.clone().map(|url| ("database.url", url)));
+        flags.extend(self.listen.clone().map(|address| ("api.listen", address)));
+        flags.extend(self.fleet_config.as_ref().map(|folder| ("fleet.config_dir", folder.display().to_string())));
+        flags
+    }
+}
+
+fn reporting(context: &Context, settings: &Settings) -> Reporting {
+    let settings::Telemetry { log, json, otlp_endpoint } = &settings.telemetry;
+    let filter = context.variable("RUST_LOG").or(log.as_deref()).unwrap_or("info");
+    let otlp_endpoint = otlp_endpoint.as_deref().or_else(|| context.variable("OTEL_EXPORTER_OTLP_ENDPOINT"));
+    Reporting { filter: filter.to_owned(), json: *json, otlp_endpoint: otlp_endpoint.map(str::to_owned) }
+}
+
+/// The first SIGTERM or SIGINT drains, the second ends at once: whatever is left under way is found again at start.
+pub async fn stop_at_signals(stop: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals can't be received: end the process with SIGKILL");
+        return;
+    };
+    let mut wait = async || tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} };
+    wait().await;
+    tracing::info!("stopping: steps under way are finished, then it ends (a second signal ends at once)");
+    stop.cancel();
+    wait().await;
+    std::process::exit(1);
+}
+
+/// Applies the folder's files at start and whenever they change. What is wrong with them is logged, and the fleet
+/// stays as it was.
+async fn watch_files(app: std::sync::Arc<App>, folder: PathBuf, stop: CancellationToken) {
+    let mut seen: Option<Vec<Source>> = None;
+    let mut complaint = String::new();
+    loop {
+        match crate::fleet_config::read(&folder) {
+            Ok(sources) if seen.as_ref() == Some(&sources) => {}
+            Ok(sources) => {
+                let files = fleet::files(sources.clone());
+                match app.apply_fleet_as(&Actor::local("fleet-config"), files).await {
+                    Ok(applied) => {
+                        tracing::info!(revision = %applied.revision, changes = applied.changes.len(),
+                            "applied {}", folder.display());
+                        seen = Some(sources);
+                    }
+                    // The store may answer next time; files are judged once.
+                    Err(error @ Refusal::Store(_)) => complain(&mut complaint, &folder, &error.to_string()),
+                    Err(error) => {
+                        complain(&mut complaint, &folder, &told(&error));
+                        seen = Some(sources);
+                    }
+                }
+            }
+            Err(error) => complain(&mut complaint, &folder, &error.to_string()),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(LOOK_AT_FILES) => {}
+        }
+    }
+}
+
+/// The same complaint is made once.
+fn complain(last: &mut String, folder: &std::path::Path, why: &str) {
+    if last != why {
+        tracing::error!("the fleet in {} was not applied: {why}", folder.display());
+        why.clone_into(last);
+    }
+}
+
+fn told(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Flawed { summary, flaws } => {
+            let flaws: Vec<String> = flaws
+                .iter()
+                .map(|flaw| format!("{}:{}:{}: {}", flaw.place, flaw.line, flaw.column, flaw.message))
+                .collect();
+            format!("{summary}: {}", flaws.join("; "))
+        }
+        refusal => refusal.to_string(),
+    }
+}

@@ -1,0 +1,52 @@
+//! `fleetlift explain ROLLOUT CLUSTER`.
+
+use clap::Args;
+
+use super::render::{Column, Output, Tone};
+use super::{Context, Ended};
+use crate::api::client::segment;
+use crate::app::{ExplainedTask, Explanation, PredicateView};
+
+/// Says why a cluster of a rollout waits, runs, or failed.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The rollout: its id, the beginning or end of it, or `latest`
+    rollout: String,
+    /// The cluster
+    cluster: String,
+}
+
+const PREDICATES: [Column<PredicateView>; 3] = [
+    Column::new("", |predicate: &PredicateView| if predicate.holds { "ok" } else { "waiting" }.to_owned()),
+    Column::new("WHAT", |predicate: &PredicateView| predicate.what.clone()),
+    Column::new("FOUND", |predicate: &PredicateView| predicate.found.clone()),
+];
+
+const TASKS: [Column<ExplainedTask>; 4] = [
+    Column::new("TASK", |task: &ExplainedTask| task.resource.clone()),
+    Column::new("STATE", |task: &ExplainedTask| task.state.clone()),
+    Column::new("ATTEMPTS", |task: &ExplainedTask| task.attempts.clone()),
+    Column::new("WHY", |task: &ExplainedTask| task.reason.clone()),
+];
+
+impl Explain {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Ended> {
+        let path = format!("rollouts/{}/clusters/{}/explanation", segment(&self.rollout), segment(&self.cluster));
+        let explanation: Explanation = context.client()?.get(&path, &[]).await?;
+        context.output.one(&explanation, |output| shown(output, &explanation))?;
+        Ok(Ended::Done)
+    }
+}
+
+fn shown(output: Output, explanation: &Explanation) -> String {
+    let Explanation { rollout: _, cluster, wave, state, answer, predicates, tasks } = explanation;
+    let head = output.tone(Tone::Strong, cluster);
+    let mut text = format!("{head} (wave {wave}) is {}: {}\n", output.state(state), super::render::plain(answer));
+    if !predicates.is_empty() {
+        text.push('\n');
+        text.push_str(&output.table(predicates, &PREDICATES));
+    }
+    text.push('\n');
+    text.push_str(&output.table(tasks, &TASKS));
+    text
+}
