@@ -11,13 +11,22 @@ use fleetlift::cluster::account::{AccountToken, ServiceAccount};
 use fleetlift::cluster::bootstrap::{Order, bootstrap};
 use fleetlift::cluster::manifest::Manifest;
 use fleetlift::cluster::{
-    AddressPolicy, Created, Edge, EdgeError, Hint, Limits, Noun, Retry, Surroundings, WaitingFor, kubeconfig, observe,
+    AddressPolicy, Created, Edge, EdgeError, Hint, Limits, Noun, Retry, Surroundings, Vault, WaitingFor, kubeconfig,
+    observe,
 };
+use fleetlift::connections::Connections;
+use fleetlift::domain::cluster::{Cluster, ClusterState, Reach};
 use fleetlift::domain::observation::{JobSeen, Look, Observation, ResourceSeen, Standing, UpgradeTaskSeen};
 use fleetlift::domain::plan::PlannedTask;
-use fleetlift::domain::{Attempt, AttemptId, HubId, ResourceKind, ResourceRef, RolloutId, TaskId, Timestamp, Version};
+use fleetlift::domain::{
+    Attempt, AttemptId, Clock, ClusterId, DaemonId, HubId, ResourceKind, ResourceRef, RolloutId, TaskId, Timestamp,
+    Version,
+};
+use fleetlift::engine::{Bounds, Engine};
 use fleetlift::metrics::Metrics;
 use fleetlift::openebs::job::{AttemptObjects, AttemptOrder, build};
+use fleetlift::seal::{Keyring, SealingKey};
+use fleetlift::store::{NewCluster, Options};
 use fleetlift::system::{SystemClock, SystemEntropy};
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{Api, DeleteParams, PostParams};
@@ -25,6 +34,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use support::openebs::{self, bring_to, upgrade_task};
 use support::{Ending, Node, TestCluster, until};
+use tokio_util::sync::CancellationToken;
 
 const OLD: Version = Version::new(3, 5, 0);
 const NEW: Version = Version::new(3, 6, 0);
@@ -315,6 +325,94 @@ async fn the_hub_renews_its_own_token_and_no_other() {
     let other = ServiceAccount { namespace: cluster.namespace.clone(), name: "jiva-operator".to_owned() };
     let error = edge.request_token(&other, Duration::from_hours(1)).await.unwrap_err();
     assert!(matches!(error, EdgeError::Forbidden { verb: "create", .. }), "{error}");
+}
+
+/// The machine's clock, some minutes ahead.
+struct Ahead(Duration);
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        SystemClock.now() + self.0
+    }
+}
+
+#[tokio::test]
+async fn the_daemon_renews_a_token_in_the_last_third_of_its_life_and_audits_it() {
+    let cluster = TestCluster::new().await;
+    let access = kubeconfig::read(cluster.hub_kubeconfig().await.as_bytes(), None).unwrap();
+    let token = AccountToken::of(&access.credential).unwrap();
+    // A successor of the same second would end no later: tokens count in seconds.
+    let issued = token.issued_at + Duration::from_secs(2);
+    until("the token is two seconds old", || async { (SystemClock.now() >= issued).then_some(()) }).await;
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("hub.db").display());
+    let store = fleetlift::store::open(&url, Options::default()).await.unwrap();
+    let now = SystemClock.now();
+    let vault = || {
+        let key = SealingKey::parse(b"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f").unwrap();
+        Vault::new(Keyring::new(key, None), "0190b3f0-0000-7000-8000-000000000001".parse().unwrap())
+    };
+    let registered = Cluster {
+        id: ClusterId::new(now, &SystemEntropy),
+        name: "berlin-1".to_owned(),
+        labels: std::collections::BTreeMap::new(),
+        time_zone: None,
+        namespace: cluster.namespace.clone(),
+        egress: None,
+        server: access.server.as_str().to_owned(),
+        identity: None,
+        credential_expires_at: Some(token.expires_at),
+        state: ClusterState::Active,
+        reach: Reach::default(),
+        registered_at: now,
+        version: 1,
+    };
+    let (id, old_end) = (registered.id, token.expires_at);
+    let credential = vault().seal(id, 1, &access, &SystemEntropy).unwrap();
+    let new = NewCluster { cluster: registered, credential, events: Vec::new() };
+    store.register_clusters(vec![new]).await.unwrap().remove(0).unwrap();
+
+    let clock: Arc<dyn Clock> = Arc::new(Ahead(token.lifetime() * 3 / 4));
+    let around = Surroundings { clock: Arc::clone(&clock), ..around(Limits::default()) };
+    let metrics = Arc::clone(&around.metrics);
+    let egresses = std::collections::BTreeMap::new();
+    let connections = Arc::new(Connections::new(Arc::clone(&store), vault(), around, egresses));
+    let engine = Engine {
+        store: Arc::clone(&store),
+        connections,
+        clock,
+        entropy: Arc::new(SystemEntropy),
+        metrics,
+        hub: vault().hub(),
+        daemon: DaemonId::new(now, &SystemEntropy),
+        bounds: Bounds {
+            running: 1,
+            steps_at_once: 1,
+            inventory_every: Duration::from_hours(1),
+            inventories_at_once: 1,
+        },
+    };
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(fleetlift::engine::run(Arc::new(engine), stop.clone()));
+    let renewed = until("the token is renewed", || async {
+        let seen = store.cluster(id).await.unwrap();
+        (seen.credential_expires_at > Some(old_end)).then_some(seen)
+    })
+    .await;
+    stop.cancel();
+    running.await.unwrap();
+
+    let sealed = store.credential(id).await.unwrap();
+    assert_eq!(sealed.version, 2);
+    let opened = vault().open(id, &renewed.server, &sealed).unwrap();
+    let successor = AccountToken::of(&opened.credential).unwrap();
+    assert_eq!(successor.account, token.account);
+    assert_eq!(Some(successor.expires_at), renewed.credential_expires_at);
+    let edge = Edge::new(&opened, None, &cluster.namespace, None, &self::around(Limits::default())).unwrap();
+    edge.version().await.unwrap();
+    let events: Vec<String> =
+        store.events(0, None, 100).await.unwrap().iter().map(|event| event.body.to_string()).collect();
+    assert!(events.iter().any(|body| body.contains("credential.rotated")), "{events:?}");
 }
 
 #[tokio::test]
