@@ -32,7 +32,6 @@ use render::{Format, Output};
 /// Rolls OpenEBS data-plane upgrades out over a fleet of Kubernetes clusters.
 #[derive(Debug, Parser)]
 #[command(name = "fleetlift", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Try `fleetlift demo` first: it needs nothing but this program.")]
 struct Cli {
     #[command(flatten)]
     global: Global,
