@@ -5,6 +5,7 @@ mod cluster;
 mod completion;
 mod connect;
 mod daemon;
+mod demo;
 mod edge;
 mod explain;
 mod fleet;
@@ -67,6 +68,8 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Try it: a simulated fleet, a hub, one whole rollout, live; needs nothing, leaves nothing behind
+    Demo(demo::Demo),
     /// The server: carries rollouts out, and answers these commands
     Daemon(daemon::Daemon),
     /// Clusters: register, check, list
@@ -189,6 +192,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<Ended> 
     let _guard = telemetry::start(&Reporting { filter, ..Reporting::default() })?;
     match command {
         Command::Daemon(_) => Ok(Ended::Done),
+        Command::Demo(demo) => demo.run(context).await,
         Command::Cluster(cluster) => cluster.run(context).await,
         Command::Fleet(fleet) => fleet.run(context).await,
         Command::Plan(plan) => plan.run(context).await,

@@ -77,9 +77,11 @@ impl Tone {
     /// The tone of a state's name.
     pub fn of(state: &str) -> Option<Self> {
         match state {
-            "succeeded" | "reachable" | "passed" | "ok" | "registered" => Some(Self::Good),
-            "failed" | "breached" | "quarantined" | "refused" | "aborted" => Some(Self::Bad),
-            "deferred" | "paused" | "unreachable" | "awaiting_approval" | "warning" | "stopping" => Some(Self::Odd),
+            "succeeded" | "reachable" | "passed" | "ok" | "registered" | "succeeded_with_debt" => Some(Self::Good),
+            "failed" | "breached" | "quarantined" | "refused" | "aborted" | "fail" => Some(Self::Bad),
+            "deferred" | "paused" | "unreachable" | "awaiting_approval" | "warn" | "waiting" | "stopping" => {
+                Some(Self::Odd)
+            }
             _ => None,
         }
     }
