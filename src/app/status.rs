@@ -8,7 +8,7 @@ use super::{App, Page, PageRequest, Refusal, When};
 use crate::domain::budget::Scope;
 use crate::domain::rollout::{Rollout, RolloutState, Verdict, WaveStatus};
 use crate::domain::target::{Target, TargetState};
-use crate::domain::{RolloutId, Timestamp};
+use crate::domain::{RolloutId, TargetId, Timestamp};
 use crate::engine::decide::rollout::{self, InUse, Tally};
 
 /// One rollout.
@@ -147,11 +147,22 @@ impl App {
     }
 
     /// The parts of a rollout, by wave and position; those in `state`, when one is named.
-    pub async fn targets(&self, rollout: &str, state: Option<&str>) -> Result<Vec<TargetView>, Refusal> {
+    pub async fn targets(
+        &self,
+        rollout: &str,
+        state: Option<&str>,
+        page: &PageRequest,
+    ) -> Result<Page<TargetView>, Refusal> {
         let seen = self.seen(rollout).await?;
         let scene = seen.scene();
-        let wanted =
-            seen.snapshot.targets.iter().filter(|target| state.is_none_or(|state| target.state.name() == state));
+        let after = page.after()?.map(|id| id.parse::<TargetId>()).transpose();
+        let after = after.map_err(|_| Refusal::Invalid("`cursor` is not the `next` of a page".to_owned()))?;
+        let targets = &seen.snapshot.targets;
+        let begin = after.and_then(|id| targets.iter().position(|target| target.id == id)).map_or(0, |last| last + 1);
+        let limit = page.limit();
+        let wanted = targets[begin..].iter().filter(|target| state.is_none_or(|state| target.state.name() == state));
+        let rows: Vec<&Target> = wanted.take(limit as usize).collect();
+        let page = Page::of(rows, limit, |target: &&Target| target.id.to_string());
         let view = |target: &Target| {
             let planned = rollout::planned(&scene, target)?;
             let wave = seen.plan.waves.get(target.wave as usize).map_or("", |wave| &wave.name);
@@ -168,7 +179,7 @@ impl App {
                 tasks: planned.tasks.len(),
             })
         };
-        Ok(wanted.filter_map(view).collect())
+        Ok(Page { items: page.items.into_iter().filter_map(view).collect(), next: page.next })
     }
 }
 

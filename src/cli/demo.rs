@@ -21,7 +21,7 @@ use super::{Context, Ended, audit, connect, result, rollout, watch};
 use crate::api::Client;
 use crate::app::{
     Applied, ClusterView, FleetFile, FleetFiles, ImportClusters, Imported, MakePlan, PlanView, RegisterCluster,
-    ResultView, RolloutView,
+    ResultView, RolloutView, TargetView,
 };
 use crate::domain::Entropy as _;
 use crate::settings::{Period, Settings};
@@ -34,7 +34,7 @@ use crate::system::{SystemClock, SystemEntropy};
 #[derive(Debug, Args)]
 pub struct Demo {
     /// How many simulated clusters
-    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(8..=2000))]
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u16).range(20..=2000))]
     clusters: u16,
     /// Leave fleet and hub running afterwards, until Ctrl-C
     #[arg(long)]
@@ -47,8 +47,8 @@ const FLEET: &str = include_str!("../../fleet-config/demo.yaml");
 /// The same fleet for everybody: what one person sees, another can repeat.
 const SEED: u64 = 7;
 
-/// How long the unreachable cluster stays away after the rollout started.
-const AWAY: Duration = Duration::from_secs(6);
+/// The unreachable cluster comes back so long after it was deferred: long enough to be seen.
+const AWAY: Duration = Duration::from_secs(4);
 
 /// How long clusters get to answer for the first time.
 const FIRST_LOOK: Duration = Duration::from_secs(30);
@@ -110,11 +110,7 @@ impl Demo {
         let fleet = Arc::new(fleet);
         fleet.set_outage(&trouble.unreachable, Some(Manner::Refuse));
         let started = rollout::start(&client, &plan.digest).await?;
-        let (back, name) = (fleet.clone(), trouble.unreachable.clone());
-        tokio::spawn(async move {
-            tokio::time::sleep(AWAY).await;
-            back.set_outage(&name, None);
-        });
+        tokio::spawn(come_back(client.clone(), fleet.clone(), started.id.clone(), trouble.unreachable.clone()));
         let view = watch::look_on(output, &client, &started.id).await?;
         output.say(&rollout::status(output, &view))?;
         told(output, &client, &view, &trouble).await?;
@@ -138,20 +134,17 @@ impl Demo {
     fn fleet(&self) -> anyhow::Result<(Fleet, Trouble)> {
         let mut spec = FleetSpec::generated(usize::from(self.clusters), Mix::Everything, SEED);
         spec.pace = Pace {
-            upgrade_min: Duration::from_millis(150),
-            upgrade_max: Duration::from_millis(600),
+            upgrade_min: Duration::from_millis(80),
+            upgrade_max: Duration::from_millis(300),
             ..Pace::default()
         };
-        let stores: Vec<usize> = spec
-            .clusters
-            .iter()
-            .enumerate()
-            .filter(|(_, cluster)| cluster.labels.get("tier").is_some_and(|tier| tier == "store"))
-            .map(|(position, _)| position)
-            .collect();
-        // Not among the first: canaries that fail would stop the rollout before it became interesting.
-        let [.., failing, slow, unreachable] = stores.as_slice() else { bail!("the fleet has too few stores") };
-        let [failing, slow, unreachable] = [*failing, *slow, *unreachable];
+        // Not among the first: canaries that fail would stop the rollout before it became interesting. The slow one
+        // has a single volume, or everybody would wait for it.
+        let stores = || (8..spec.clusters.len()).rev().filter(|&at| is_store(&spec.clusters[at]));
+        let slow = stores().find(|&at| spec.clusters[at].contents.items.len() == 1);
+        let slow = slow.context("the fleet has no store with a single volume")?;
+        let mut others = stores().filter(|&at| at != slow);
+        let (Some(unreachable), Some(failing)) = (others.next(), others.next()) else { bail!("too few stores") };
         spec.clusters[failing].behaviour = fails();
         spec.clusters[slow].behaviour.slowness = 10;
         let name = |position: usize, clusters: &[ClusterSpec]| clusters[position].name.clone();
@@ -163,6 +156,25 @@ impl Demo {
         let fleet = Fleet::start(spec, Arc::new(SystemClock), Oracle::in_memory(), SEED)?;
         Ok((fleet, trouble))
     }
+}
+
+fn is_store(cluster: &ClusterSpec) -> bool {
+    cluster.labels.get("tier").is_some_and(|tier| tier == "store")
+}
+
+/// Ends the outage of a cluster a while after its turn came and it was deferred.
+async fn come_back(client: Client, fleet: Arc<Fleet>, rollout: String, cluster: String) {
+    let path = format!("rollouts/{rollout}/targets");
+    let deferred = [("state", "deferred".to_owned())];
+    loop {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let Ok(targets) = client.list::<TargetView>(&path, &deferred).await else { break };
+        if targets.iter().any(|target| target.cluster == cluster) {
+            tokio::time::sleep(AWAY).await;
+            break;
+        }
+    }
+    fleet.set_outage(&cluster, None);
 }
 
 fn fails() -> Behaviour {

@@ -187,7 +187,7 @@ impl Output {
 
     /// Our own text, coloured already.
     fn write(self, text: &str) -> io::Result<()> {
-        write_out(text.strip_suffix('\n').unwrap_or(text))
+        write_out(text)
     }
 
     /// A remark beside the answer, on standard error.

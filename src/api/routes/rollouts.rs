@@ -15,7 +15,7 @@ use crate::app::{
     Abort, Access, Approve, Explanation, Page, PageRequest, Principal, Remark, RolloutView, StartRollout, TargetView,
 };
 
-const STATE: &[(&str, &str)] = &[("state", "only targets in this state")];
+const STATE: &[(&str, &str)] = &[PAGING[0], PAGING[1], ("state", "only targets in this state")];
 
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = vec![
@@ -93,16 +93,18 @@ async fn show(State(api): State<Arc<Api>>, Path(rollout): Path<String>) -> Resul
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct InState {
+    limit: Option<u32>,
+    cursor: Option<String>,
     state: Option<String>,
 }
 
 async fn targets(
     State(api): State<Arc<Api>>,
     Path(rollout): Path<String>,
-    Params(InState { state }): Params<InState>,
+    Params(InState { limit, cursor, state }): Params<InState>,
 ) -> Result<Json<Page<TargetView>>, Problem> {
-    let items = api.app.targets(&rollout, state.as_deref()).await?;
-    Ok(Json(Page { items, next: None }))
+    let page = PageRequest::from(Paging { limit, cursor });
+    Ok(Json(api.app.targets(&rollout, state.as_deref(), &page).await?))
 }
 
 async fn explain(

@@ -6,14 +6,16 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 
-use crate::api::extract::Body;
-use crate::api::table::Row;
+use crate::api::extract::{Body, Paging, Params};
+use crate::api::table::{PAGING, Row};
 use crate::api::{Api, Problem};
 use crate::app::{Access, CreateToken, CreatedToken, Page, Principal, TokenView};
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
-        Row::get("/api/v1/tokens", Access::Administer, "List the tokens", list).answers::<Page<TokenView>>(),
+        Row::get("/api/v1/tokens", Access::Administer, "List the tokens", list)
+            .query(PAGING)
+            .answers::<Page<TokenView>>(),
         Row::post("/api/v1/tokens", Access::Administer, "Make a token; its secret is shown once", create)
             .takes::<CreateToken>()
             .answers::<CreatedToken>()
@@ -22,7 +24,8 @@ pub(super) fn rows() -> Vec<Row> {
     ]
 }
 
-async fn list(State(api): State<Arc<Api>>) -> Result<Json<Page<TokenView>>, Problem> {
+/// Everything in one page: tokens are few.
+async fn list(State(api): State<Arc<Api>>, Params(_): Params<Paging>) -> Result<Json<Page<TokenView>>, Problem> {
     Ok(Json(Page { items: api.app.tokens().await?, next: None }))
 }
 
