@@ -21,33 +21,40 @@ use crate::support::{Node, TestCluster, openebs};
 /// Faster than in a Pod, so that a test takes a second.
 const PACE: Pace = Pace { look_every: Duration::from_millis(50), refusal_lasts: Duration::from_millis(600) };
 
-/// A cluster in which one resource waits for its upgrade.
-pub struct Site {
+/// A cluster in which one resource waits for its upgrade: the resource at the old version, the operators at the new one.
+pub struct Waiting {
     pub cluster: TestCluster,
-    pub node: Node,
     pub operators: Operators,
     pub resource: ResourceRef,
     pub from: &'static str,
     pub to: &'static str,
+}
+
+/// The same with a node that is played, and with the executor to run in this process.
+pub struct Site {
+    waiting: Waiting,
+    pub node: Node,
     /// Speaks for the executor.
     pub client: kube::Client,
     jiva_controller: String,
     untouched: Vec<(String, String)>,
 }
 
-impl Site {
-    /// With a resource of that kind, on the shared control plane, under the executor's rights.
-    pub async fn with(kind: ResourceKind) -> Self {
-        Self::on(TestCluster::new().await, kind).await
-    }
+impl std::ops::Deref for Site {
+    type Target = Waiting;
 
-    /// The same on a given cluster.
+    fn deref(&self) -> &Waiting {
+        &self.waiting
+    }
+}
+
+impl Waiting {
+    /// A resource of that kind.
     pub async fn on(cluster: TestCluster, kind: ResourceKind) -> Self {
         let legacy = kinds::of(kind).line == kinds::Line::Legacy;
         let (from, to) = if legacy { ("2.11.0", "2.12.2") } else { ("3.5.0", "3.6.0") };
         let resource = ResourceRef { kind, name: name_of(kind, &cluster.namespace) };
         let objects = openebs::on(&cluster);
-        let node = Node::join(&cluster).await;
         match kind {
             ResourceKind::CstorPoolInstance | ResourceKind::CstorPoolCluster => {
                 objects.csi_operators(to).await;
@@ -82,14 +89,8 @@ impl Site {
                 objects.legacy_jiva_volume(&resource.name, from, 2).await;
             }
         }
-        let client = client_of(&cluster.executor_kubeconfig().await).await;
-        let jiva_controller = jiva_controller().await;
         let operators = Operators::start(&cluster);
-        let untouched = Vec::new();
-        let mut site = Self { cluster, node, operators, resource, from, to, client, jiva_controller, untouched };
-        site.wait_rolled_out().await;
-        site.untouched = site.versions().await;
-        site
+        Self { cluster, operators, resource, from, to }
     }
 
     /// The sub-command that upgrades the resource, in argument mode.
@@ -109,33 +110,6 @@ impl Site {
             self.resource.name.clone(),
             "--v=4".to_owned(),
         ]
-    }
-
-    /// Runs the executor to its end.
-    pub async fn upgrade(&self) -> Result<(), Failure> {
-        self.execute(&self.command()).await
-    }
-
-    /// Runs the executor with these arguments to its end.
-    pub async fn execute(&self, arguments: &[String]) -> Result<(), Failure> {
-        self.execute_until(arguments, std::future::pending()).await
-    }
-
-    /// Runs the executor with these arguments until its end or until it is told to stop.
-    pub async fn execute_until(
-        &self,
-        arguments: &[String],
-        stop: impl Future<Output = &'static str>,
-    ) -> Result<(), Failure> {
-        let namespace = format!("--openebs-namespace={}", self.cluster.namespace);
-        let program = ["fleetlift-executor".to_owned(), namespace];
-        let arguments = Arguments::try_parse_from(program.iter().chain(arguments)).expect("official arguments");
-        let request = arguments.request().map_err(|problem| Failure { step: String::new(), problem })?;
-        let api = Api::new(self.client.clone(), Duration::from_secs(20));
-        let mut surroundings = Run::new(api, arguments.namespace(), PACE, Arc::new(SystemClock));
-        let jiva_controller = self.jiva_controller.clone();
-        surroundings.route = Box::new(move |_, _| jiva_controller.clone());
-        Box::pin(run(surroundings, request, stop)).await
     }
 
     /// The resource's UpgradeTask.
@@ -196,13 +170,6 @@ impl Site {
         seen
     }
 
-    /// What has another version than in the beginning.
-    pub async fn touched(&self) -> Vec<(String, String)> {
-        let mut all = self.versions().await;
-        all.retain(|seen| !self.untouched.contains(seen));
-        all
-    }
-
     /// What is not at the target, of what the resource consists of.
     pub async fn left_behind(&self) -> Vec<(String, String)> {
         let mut all = self.versions().await;
@@ -221,7 +188,8 @@ impl Site {
         all
     }
 
-    async fn wait_rolled_out(&self) {
+    /// Waits until all that was arranged runs.
+    pub async fn wait_rolled_out(&self) {
         use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
         let (deployments, sets) = (self.cluster.api::<Deployment>(), self.cluster.api::<StatefulSet>());
         crate::support::until("everything is rolled out", || async {
@@ -240,6 +208,57 @@ impl Site {
             (deployments && sets).then_some(())
         })
         .await;
+    }
+}
+
+impl Site {
+    /// With a resource of that kind, on the shared control plane, under the executor's rights.
+    pub async fn with(kind: ResourceKind) -> Self {
+        Self::on(TestCluster::new().await, kind).await
+    }
+
+    /// The same on a given cluster.
+    pub async fn on(cluster: TestCluster, kind: ResourceKind) -> Self {
+        let node = Node::join(&cluster).await;
+        let waiting = Waiting::on(cluster, kind).await;
+        waiting.wait_rolled_out().await;
+        let client = client_of(&waiting.cluster.executor_kubeconfig().await).await;
+        let (jiva_controller, untouched) = (jiva_controller().await, waiting.versions().await);
+        Self { waiting, node, client, jiva_controller, untouched }
+    }
+
+    /// Runs the executor to its end.
+    pub async fn upgrade(&self) -> Result<(), Failure> {
+        self.execute(&self.command()).await
+    }
+
+    /// Runs the executor with these arguments to its end.
+    pub async fn execute(&self, arguments: &[String]) -> Result<(), Failure> {
+        self.execute_until(arguments, std::future::pending()).await
+    }
+
+    /// Runs the executor with these arguments until its end or until it is told to stop.
+    pub async fn execute_until(
+        &self,
+        arguments: &[String],
+        stop: impl Future<Output = &'static str>,
+    ) -> Result<(), Failure> {
+        let namespace = format!("--openebs-namespace={}", self.cluster.namespace);
+        let program = ["fleetlift-executor".to_owned(), namespace];
+        let arguments = Arguments::try_parse_from(program.iter().chain(arguments)).expect("official arguments");
+        let request = arguments.request().map_err(|problem| Failure { step: String::new(), problem })?;
+        let api = Api::new(self.client.clone(), Duration::from_secs(20));
+        let mut surroundings = Run::new(api, arguments.namespace(), PACE, Arc::new(SystemClock));
+        let jiva_controller = self.jiva_controller.clone();
+        surroundings.route = Box::new(move |_, _| jiva_controller.clone());
+        Box::pin(run(surroundings, request, stop)).await
+    }
+
+    /// What has another version than in the beginning.
+    pub async fn touched(&self) -> Vec<(String, String)> {
+        let mut all = self.versions().await;
+        all.retain(|seen| !self.untouched.contains(seen));
+        all
     }
 }
 

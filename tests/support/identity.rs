@@ -37,7 +37,10 @@ impl Authority {
     pub fn server(&self) -> Identity {
         let mut params =
             CertificateParams::new(vec!["localhost".to_owned(), "kubernetes.default.svc".to_owned()]).expect("names");
-        params.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        // The second is the address of the Service `kubernetes`, by which Pods know the API server.
+        for address in [Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 96, 0, 1)] {
+            params.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(address)));
+        }
         params.distinguished_name = subject("kube-apiserver", None);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.sign(&params)

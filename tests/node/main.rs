@@ -1,0 +1,19 @@
+//! On a real node: a real kubelet and containerd run the image that ships, in Jobs as the hub makes them, and real Pods
+//! are rolled out. `tests/node/run` arranges what this needs (root, a network namespace, images) and runs it.
+#![cfg(feature = "executor")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "this is how a test says what is wrong")]
+
+#[path = "../support/mod.rs"]
+#[expect(unused_imports, reason = "each test binary uses its own part of the support")]
+mod support;
+
+#[path = "../executor/arrange.rs"]
+#[allow(dead_code, reason = "here the executor runs in a Pod, not in the test")]
+mod arrange;
+mod attempt;
+#[path = "../executor/operators.rs"]
+#[allow(dead_code, reason = "each test binary uses its own part")]
+mod operators;
+mod real_node;
+mod troubles;
+mod upgrades;

@@ -1,0 +1,199 @@
+//! A real node of the shared control plane: containerd, kubelet, scheduler, and the way to Services.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+use tokio::sync::OnceCell;
+
+use crate::support::{ControlPlane, until};
+
+const NAME: &str = "node-1";
+
+/// The node; it ends with the process.
+pub struct RealNode {
+    shepherd: Mutex<Shepherd>,
+}
+
+struct Shepherd {
+    _process: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl RealNode {
+    /// The one that all tests of this process share.
+    pub async fn shared() -> Arc<Self> {
+        static SHARED: OnceCell<Arc<RealNode>> = OnceCell::const_new();
+        Arc::clone(SHARED.get_or_init(|| async { Arc::new(Self::start().await) }).await)
+    }
+
+    async fn start() -> Self {
+        let plane = ControlPlane::shared().await;
+        let folder = tempfile::Builder::new().prefix("fleetlift-node-").tempdir().unwrap().keep();
+        fs::create_dir(folder.join("cni")).unwrap();
+        for (name, content) in [
+            ("kubeconfig", plane.admin_kubeconfig()),
+            ("containerd.toml", containerd(&folder)),
+            ("cni/10-bridge.conflist", CNI.to_owned()),
+            ("kubelet.json", kubelet(&folder)),
+        ] {
+            fs::write(folder.join(name), content).unwrap();
+        }
+        let file = |name: &str| folder.join(name).display().to_string();
+        let programs = variable("KUBEBUILDER_ASSETS");
+        write_args(&folder, "containerd", &["containerd".to_owned(), format!("--config={}", file("containerd.toml"))]);
+        write_args(
+            &folder,
+            "kubelet",
+            &[
+                programs.join("kubelet").display().to_string(),
+                format!("--config={}", file("kubelet.json")),
+                format!("--kubeconfig={}", file("kubeconfig")),
+                format!("--root-dir={}", file("kubelet")),
+                format!("--hostname-override={NAME}"),
+                "--node-ip=10.88.0.1".to_owned(),
+            ],
+        );
+        write_args(
+            &folder,
+            "kube-scheduler",
+            &[
+                programs.join("kube-scheduler").display().to_string(),
+                format!("--kubeconfig={}", file("kubeconfig")),
+                "--leader-elect=false".to_owned(),
+            ],
+        );
+        let node = Self { shepherd: Mutex::new(Shepherd::over(&folder, "containerd")) };
+        let socket = file("containerd.sock");
+        until("containerd answers", || async { ctr(&socket, &["version"]).then_some(()) }).await;
+        for image in ["executor.tar", "idle.tar"] {
+            let image = variable("FLEETLIFT_NODE_IMAGES").join(image).display().to_string();
+            assert!(ctr(&socket, &["images", "import", "--no-unpack", &image]), "{image} can be imported");
+        }
+        route_to_service("10.96.0.1", 443, plane.server().trim_start_matches("https://"));
+        node.order("start kubelet");
+        node.order("start kube-scheduler");
+        let nodes: Api<Node> = Api::all(plane.admin());
+        until("the node is ready", || async {
+            let conditions = nodes.get_opt(NAME).await.ok()??.status?.conditions?;
+            conditions.iter().any(|one| one.type_ == "Ready" && one.status == "True").then_some(())
+        })
+        .await;
+        // No controller runs that would take away what the API server gave a node that was not ready yet.
+        nodes.patch(NAME, &PatchParams::default(), &Patch::Merge(json!({"spec": {"taints": null}}))).await.unwrap();
+        node
+    }
+
+    /// Kills the kubelet, as by a crash; the containers run on.
+    pub fn kill_kubelet(&self) {
+        self.order("kill kubelet");
+    }
+
+    /// Starts it again.
+    pub fn start_kubelet(&self) {
+        self.order("start kubelet");
+    }
+
+    fn order(&self, line: &str) {
+        self.shepherd.lock().unwrap().order(line);
+    }
+}
+
+impl Shepherd {
+    fn over(folder: &Path, first: &str) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node/shepherd");
+        let mut command = Command::new(script);
+        command.arg(folder).arg(first).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().expect("bash is there");
+        let orders = process.stdin.take().unwrap();
+        let answers = BufReader::new(process.stdout.take().unwrap());
+        Self { _process: process, orders, answers }
+    }
+
+    fn order(&mut self, line: &str) {
+        writeln!(self.orders, "{line}").unwrap();
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).unwrap();
+        assert_eq!(answer.trim(), "done", "the shepherd does {line:?}");
+    }
+}
+
+/// Leads what is sent to a Service's address to `there`; what led it elsewhere before is forgotten.
+pub fn route_to_service(ip: &str, port: u16, there: &str) {
+    let port = port.to_string();
+    for chain in ["PREROUTING", "OUTPUT"] {
+        let matching = ["-d", ip, "-p", "tcp", "--dport", &port, "-m", "comment", "--comment", ip, "-j", "DNAT"];
+        let old = Command::new("iptables").args(["-w", "-t", "nat", "-S", chain]).output().unwrap();
+        let old = String::from_utf8_lossy(&old.stdout).into_owned();
+        for line in
+            old.lines().filter(|line| line.contains(&format!("--comment {ip} ")) || line.contains(&format!("\"{ip}\"")))
+        {
+            let rule: Vec<&str> = line.split(' ').skip(1).map(|word| word.trim_matches('"')).collect();
+            run("iptables", &[&["-w", "-t", "nat", "-D"], rule.as_slice()].concat());
+        }
+        run("iptables", &[&["-w", "-t", "nat", "-A", chain][..], &matching[..], &["--to-destination", there]].concat());
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn ctr(socket: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new("ctr");
+    command.args(["--address", socket, "--namespace", "k8s.io"]).args(arguments);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test is a composition root")]
+fn variable(name: &str) -> PathBuf {
+    std::env::var_os(name).map_or_else(|| panic!("{name} is not set: run tests/node/run"), PathBuf::from)
+}
+
+fn write_args(folder: &Path, name: &str, lines: &[String]) {
+    fs::write(folder.join(format!("{name}.args")), lines.join("\n") + "\n").unwrap();
+}
+
+const CNI: &str = r#"{"cniVersion": "0.4.0", "name": "pods", "plugins": [{
+    "type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": false, "hairpinMode": true,
+    "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.244.0.0/16"}]], "routes": [{"dst": "0.0.0.0/0"}]}
+}]}"#;
+
+fn containerd(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        r#"version = 2
+root = "{folder}/root"
+state = "{folder}/state"
+disabled_plugins = ["io.containerd.internal.v1.opt"]
+[grpc]
+  address = "{folder}/containerd.sock"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "fleetlift.test/pause:test"
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "{folder}/cni"
+"#
+    )
+}
+
+fn kubelet(folder: &Path) -> String {
+    json!({
+        "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
+        "cgroupDriver": "cgroupfs", "failSwapOn": false, "enforceNodeAllocatable": [], "evictionHard": {},
+        "localStorageCapacityIsolation": false, "podLogsDir": folder.join("logs"),
+        "containerRuntimeEndpoint": format!("unix://{}/containerd.sock", folder.display()),
+        "authentication": {"anonymous": {"enabled": true}, "webhook": {"enabled": false}},
+        "authorization": {"mode": "AlwaysAllow"},
+        "maxPods": 500,
+    })
+    .to_string()
+}
