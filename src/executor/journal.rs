@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use super::api::{Api, Refusal, explain};
 use super::object::{EVENTS, Object, Place, UPGRADE_TASKS};
 use super::problem::{Cause, Problem};
-use crate::domain::{Clock, ResourceRef, Timestamp};
+use crate::domain::{Clock, Timestamp};
 use crate::openebs::UpgradeTask;
 use crate::openebs::upgrade_task::{StepStatus, UpgradeTaskStatus};
 
@@ -56,8 +56,8 @@ pub struct Journal {
     clock: Arc<dyn Clock>,
     place: Place,
     uid: String,
-    /// What is upgraded.
-    pub resource: ResourceRef,
+    /// What is upgraded, in words.
+    subject: String,
     state: Mutex<State>,
 }
 
@@ -72,12 +72,7 @@ struct State {
 impl Journal {
     /// Begins an attempt on the UpgradeTask `found`: the list of steps is cleared, the phase is `Started`, what an
     /// earlier attempt left as its end is taken back.
-    pub async fn begin(
-        api: &Api,
-        clock: &Arc<dyn Clock>,
-        found: &Object,
-        resource: ResourceRef,
-    ) -> Result<Self, Problem> {
+    pub async fn begin(api: &Api, clock: &Arc<dyn Clock>, found: &Object, subject: &str) -> Result<Self, Problem> {
         let task: UpgradeTask = serde_json::from_value(found.body.clone())
             .map_err(|error| Problem::refused(&found.place, format!("it cannot be read: {error}"), "an UpgradeTask"))?;
         let now = clock.now().to_string();
@@ -93,13 +88,13 @@ impl Journal {
             clock: Arc::clone(clock),
             place: found.place.clone(),
             uid: found.text("/metadata/uid").to_owned(),
-            resource,
+            subject: subject.to_owned(),
             state: Mutex::new(State { status, stored: None, finished: false }),
         };
         let mut state = journal.state.lock().await;
         journal.write(&mut state).await?;
         drop(state);
-        journal.event("Normal", "UpgradeStarted", &format!("upgrading {}", journal.resource)).await;
+        journal.event("Normal", "UpgradeStarted", &format!("upgrading {}", journal.subject)).await;
         Ok(journal)
     }
 
@@ -126,7 +121,7 @@ impl Journal {
         if step.message == sentence {
             return Ok(());
         }
-        tracing::info!(upgrade = %self.resource, "{}: waiting: {sentence}", self.resource);
+        tracing::info!(upgrade = %self.subject, "{}: waiting: {sentence}", self.subject);
         step.message = sentence;
         step.last_updated_at = Some(now.to_string());
         self.write(&mut state).await
@@ -150,7 +145,7 @@ impl Journal {
         state.finished = true;
         self.write(&mut state).await?;
         drop(state);
-        self.event("Normal", "UpgradeSucceeded", &format!("{} is upgraded", self.resource)).await;
+        self.event("Normal", "UpgradeSucceeded", &format!("{} is upgraded", self.subject)).await;
         Ok(())
     }
 
@@ -174,6 +169,25 @@ impl Journal {
         drop(state);
         self.event("Warning", "UpgradeFailed", &reason).await;
         Ok(())
+    }
+
+    /// The attempt's end when the Pod is told to stop: what was being done or waited for stays readable.
+    pub async fn interruption(&self, signal: &str) -> Problem {
+        let state = self.state.lock().await;
+        let last = state.status.upgrade_detailed_statuses.last().filter(|step| step.phase == "Waiting");
+        let meanwhile = match last {
+            Some(step) if !step.message.is_empty() => format!("while {}", step.message),
+            Some(step) => format!("in the middle of {}", step.step),
+            None => "between two steps".to_owned(),
+        };
+        let mut problem = Problem::on(&self.subject, format!("the Pod got {signal} {meanwhile}"), "to go on")
+            .because(Cause::Interrupted)
+            .remedy(
+                "look whether a deadline, an eviction or a person ended the Pod; running the upgrade again carries on \
+                 where it stopped",
+            );
+        "the executor was told to stop".clone_into(&mut problem.doing);
+        problem
     }
 
     /// The name of the step under way; empty between steps.
@@ -243,23 +257,10 @@ impl Journal {
             Ok(_) | Err(Refusal::Exists) => {}
             Err(refusal) => {
                 let problem = explain(refusal, &place);
-                tracing::warn!(upgrade = %self.resource, "no Event was written: {problem}");
+                tracing::warn!(upgrade = %self.subject, "no Event was written: {problem}");
             }
         }
     }
-}
-
-/// The interrupted attempt's end: what was waited for stays readable in the reason.
-pub fn interrupted(journal: &Journal, signal: &str) -> Problem {
-    let mut problem =
-        Problem::on(&journal.resource, format!("the Pod got {signal} in the middle of the step"), "to go on")
-            .because(Cause::Interrupted)
-            .remedy(
-                "look whether a deadline, an eviction or a person ended the Pod; running the upgrade again carries on \
-                 where it stopped",
-            );
-    "the executor was told to stop".clone_into(&mut problem.doing);
-    problem
 }
 
 fn to_wire(status: &UpgradeTaskStatus) -> Value {

@@ -13,9 +13,9 @@ use crate::openebs::{UpgradeTask, names};
 
 /// Begins the upgrade that the UpgradeTask `found` asks for.
 pub async fn begin(run: &Arc<Run>, found: &Object, order: Order, resource: ResourceRef) -> Result<Task, Problem> {
-    let journal = Arc::new(Journal::begin(&run.api, &run.clock, found, resource).await?);
+    let journal = Arc::new(Journal::begin(&run.api, &run.clock, found, &resource.to_string()).await?);
     run.remember(&journal);
-    Ok(Task::new(run, order, journal))
+    Ok(Task::new(run, resource, order, journal))
 }
 
 /// Begins the upgrade of `resource` under its computed name: as upstream, an UpgradeTask that exists is used, one that
@@ -59,7 +59,7 @@ pub async fn close(task: &Task, result: Result<(), Problem>) -> Result<(), Probl
         Err(problem) => problem,
     };
     if let Err(unwritten) = task.journal.failed(&problem).await {
-        tracing::error!(upgrade = %task.journal.resource, "the failure could not be recorded: {unwritten}");
+        tracing::error!(upgrade = %task.resource, "the failure could not be recorded: {unwritten}");
     }
     // What was touched is no longer a mere refusal.
     let cause = if problem.cause == Cause::Refused { Cause::Failed } else { problem.cause };
@@ -68,9 +68,8 @@ pub async fn close(task: &Task, result: Result<(), Problem>) -> Result<(), Probl
 
 /// Writes on an UpgradeTask that cannot be carried out why it cannot; best effort, the run has failed anyway.
 pub async fn refuse(run: &Arc<Run>, found: &Object, problem: &Problem) {
-    let nobody = ResourceRef { kind: crate::domain::ResourceKind::CstorPoolInstance, name: found.name().to_owned() };
     let written = async {
-        let journal = Journal::begin(&run.api, &run.clock, found, nobody).await?;
+        let journal = Journal::begin(&run.api, &run.clock, found, &found.place.to_string()).await?;
         journal.waiting(Step::PreUpgrade).await?;
         journal.failed(problem).await
     };

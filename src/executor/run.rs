@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::arguments::Request;
 use super::engines;
-use super::journal::interrupted;
 use super::kinds;
 use super::object::{Object, UPGRADE_TASKS};
 use super::order::{Order, resource_named};
@@ -109,7 +108,7 @@ async fn carry_out_task(run: &Arc<Run>, found: &Object) -> Result<(), Problem> {
 async fn interrupt(run: &Run, signal: &str) -> Problem {
     let mut innermost = None;
     for journal in run.records().iter().rev() {
-        let problem = interrupted(journal, signal);
+        let problem = journal.interruption(signal).await;
         if let Err(unwritten) = journal.failed(&problem).await {
             tracing::error!("the interruption could not be recorded: {unwritten}");
         }

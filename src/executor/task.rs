@@ -10,7 +10,7 @@ use super::journal::{Journal, Step};
 use super::object::{Object, Place};
 use super::order::{Images, Order, Versions};
 use super::problem::Problem;
-use crate::domain::{Clock, Timestamp};
+use crate::domain::{Clock, ResourceRef, Timestamp};
 
 /// How long a step may take unless the UpgradeTask says otherwise. Ten minutes for a pool's Pod were seen on slow edge
 /// nodes, and a rebuild comes after it: an hour says "stuck" without calling slow nodes broken.
@@ -78,6 +78,8 @@ impl Run {
 pub struct Task {
     /// What all upgrades of this run share.
     pub run: Arc<Run>,
+    /// What is upgraded.
+    pub resource: ResourceRef,
     /// What was asked for.
     pub order: Order,
     /// The record.
@@ -96,9 +98,9 @@ pub enum Look<T> {
 
 impl Task {
     /// A task that has begun its record.
-    pub fn new(run: &Arc<Run>, order: Order, journal: Arc<Journal>) -> Self {
+    pub fn new(run: &Arc<Run>, resource: ResourceRef, order: Order, journal: Arc<Journal>) -> Self {
         let deadline = Mutex::new(run.clock.now() + PRE_UPGRADE_DEFAULT);
-        Self { run: Arc::clone(run), order, journal, deadline }
+        Self { run: Arc::clone(run), resource, order, journal, deadline }
     }
 
     /// The API server.
@@ -123,7 +125,7 @@ impl Task {
 
     /// The resource's name.
     pub fn name(&self) -> &str {
-        &self.journal.resource.name
+        &self.resource.name
     }
 
     /// Carries out one step and records how it ended.
@@ -180,7 +182,7 @@ impl Task {
             let Some(patch) = plan(&seen)? else { return Ok(seen) };
             match self.api().patch(&seen, merge, patch).await {
                 Ok(changed) => {
-                    tracing::info!(upgrade = %self.journal.resource, "patched {place}");
+                    tracing::info!(upgrade = %self.resource, "patched {place}");
                     return Ok(changed);
                 }
                 Err(Refusal::Conflict) => {}

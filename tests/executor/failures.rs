@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use crate::arrange::{Site, text};
 use crate::operators::Answer;
-use crate::support::{openebs, until};
+use crate::support::crds::UpgradeTaskSchema;
+use crate::support::{TestCluster, openebs, until};
 
 /// An UpgradeTask for the site's resource whose steps may take `seconds`.
 async fn task_with_timeout(site: &Site, seconds: u32) {
@@ -246,4 +247,23 @@ async fn events_tell_the_story_to_whoever_describes_the_task() {
     let mut told: Vec<String> = about.filter_map(|event| event.reason).collect();
     told.sort();
     assert_eq!(told, ["StepCompleted", "StepCompleted", "StepCompleted", "UpgradeStarted", "UpgradeSucceeded"]);
+}
+
+#[tokio::test]
+async fn an_api_server_that_restarts_is_waited_for() {
+    let cluster = TestCluster::alone(UpgradeTaskSchema::Fleetlift).await;
+    let site = Site::on(cluster, ResourceKind::CstorPoolInstance).await;
+    site.operators.answer(Answer::Silence);
+    let (ended, ()) = tokio::join!(site.upgrade(), async {
+        until("the pool is under way", || async {
+            let steps = site.upgrade_task().await?["status"]["upgradeDetailedStatuses"].as_array()?.len();
+            (steps == 2).then_some(())
+        })
+        .await;
+        site.cluster.plane.kill_api_server();
+        site.cluster.plane.start_api_server().await;
+        site.operators.answer(Answer::Reconcile);
+    });
+    ended.unwrap_or_else(|failure| panic!("{failure:?}"));
+    assert_eq!(site.left_behind().await, vec![]);
 }

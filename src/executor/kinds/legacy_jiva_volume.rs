@@ -54,7 +54,7 @@ async fn look(task: &Task) -> Result<Volume, Problem> {
     let (name, versions) = (task.name(), task.versions());
     if versions.from_before(1, 9) {
         return Err(Problem::refused(
-            &task.journal.resource,
+            &task.resource,
             format!("its replicas of {} share one Deployment, which has to be split for later releases", versions.from),
             "a Jiva volume of 1.9.0 or later",
         )

@@ -25,7 +25,7 @@ const TARGET_DONE: &str = "Target upgrade was successful";
 
 /// Upgrades the task's resource.
 pub async fn upgrade(task: &Task) -> Result<(), Problem> {
-    match task.journal.resource.kind {
+    match task.resource.kind {
         ResourceKind::CstorPoolInstance => cstor_pool_instance::upgrade(task).await,
         ResourceKind::CstorPoolCluster => cstor_pool_cluster::upgrade(task).await,
         ResourceKind::CstorPool => cstor_pool::upgrade(task).await,
