@@ -49,8 +49,8 @@ impl std::ops::Deref for Site {
 }
 
 impl Waiting {
-    /// A resource of that kind.
-    pub async fn on(cluster: TestCluster, kind: ResourceKind) -> Self {
+    /// A resource of that kind. A legacy Jiva volume has `jiva_replicas`, for no two of them share a node.
+    pub async fn on(cluster: TestCluster, kind: ResourceKind, jiva_replicas: u32) -> Self {
         let legacy = kinds::of(kind).line == kinds::Line::Legacy;
         let (from, to) = if legacy { ("2.11.0", "2.12.2") } else { ("3.5.0", "3.6.0") };
         let resource = ResourceRef { kind, name: name_of(kind, &cluster.namespace) };
@@ -86,7 +86,7 @@ impl Waiting {
             }
             ResourceKind::LegacyJivaVolume => {
                 objects.maya_apiserver(to).await;
-                objects.legacy_jiva_volume(&resource.name, from, 2).await;
+                objects.legacy_jiva_volume(&resource.name, from, jiva_replicas).await;
             }
         }
         let operators = Operators::start(&cluster);
@@ -220,7 +220,7 @@ impl Site {
     /// The same on a given cluster.
     pub async fn on(cluster: TestCluster, kind: ResourceKind) -> Self {
         let node = Node::join(&cluster).await;
-        let waiting = Waiting::on(cluster, kind).await;
+        let waiting = Waiting::on(cluster, kind, 2).await;
         waiting.wait_rolled_out().await;
         let client = client_of(&waiting.cluster.executor_kubeconfig().await).await;
         let (jiva_controller, untouched) = (jiva_controller().await, waiting.versions().await);

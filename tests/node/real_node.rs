@@ -178,6 +178,8 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "fleetlift.test/pause:test"
   restrict_oom_score_adj = true
+  # Where the shepherd clears up, not among the machine's own.
+  netns_mounts_under_state_dir = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "{folder}/cni"

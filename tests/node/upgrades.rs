@@ -14,7 +14,7 @@ use crate::support::TestCluster;
 /// A resource of that kind on the real node, rolled out.
 pub async fn waiting(kind: ResourceKind) -> Waiting {
     RealNode::shared().await;
-    let site = Waiting::on(TestCluster::new().await, kind).await;
+    let site = Waiting::on(TestCluster::new().await, kind, 1).await;
     site.wait_rolled_out().await;
     site
 }
