@@ -9,12 +9,14 @@
 pub mod cluster;
 pub mod control_plane;
 pub mod crds;
+pub mod crew;
 pub mod edge;
 pub mod identity;
 pub mod node;
 pub mod openebs;
 pub mod postgres;
 pub mod until;
+pub mod witness;
 
 pub use cluster::TestCluster;
 pub use control_plane::ControlPlane;
