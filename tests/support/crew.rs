@@ -111,11 +111,11 @@ impl Worker {
             Play::Hangs => return tell(&self.cluster, &task, resource.kind, Told::InProgress).await,
             Play::Fails(why) => {
                 tell(&self.cluster, &task, resource.kind, Told::StepFailed(why)).await;
-                self.node.end_pod(&name, failed).await;
+                self.node.end_pod_if_there(&name, failed).await;
             }
             Play::Lies => {
                 tell(&self.cluster, &task, resource.kind, Told::Success).await;
-                self.node.end_pod(&name, Ending::Succeeds).await;
+                self.node.end_pod_if_there(&name, Ending::Succeeds).await;
             }
             Play::Upgrades | Play::FailsAtTheEnd => {
                 tell(&self.cluster, &task, resource.kind, Told::InProgress).await;
@@ -123,7 +123,7 @@ impl Worker {
                 super::openebs::all_rolled_out(&self.cluster).await;
                 tell(&self.cluster, &task, resource.kind, Told::Success).await;
                 let ending = if play == Play::Upgrades { Ending::Succeeds } else { failed };
-                self.node.end_pod(&name, ending).await;
+                self.node.end_pod_if_there(&name, ending).await;
             }
         }
         lock(&self.done).push(resource.name);

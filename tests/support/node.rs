@@ -100,9 +100,14 @@ impl Node {
 
     /// Ends that Pod.
     pub async fn end_pod(&self, pod: &str, ending: Ending<'_>) {
-        let seen = self.pods.get(pod).await.expect("the Pod is there");
+        assert!(self.end_pod_if_there(pod, ending).await, "Pod {pod} is there to be ended");
+    }
+
+    /// Ends that Pod unless it is gone; says whether it was there.
+    pub async fn end_pod_if_there(&self, pod: &str, ending: Ending<'_>) -> bool {
+        let Ok(seen) = self.pods.get(pod).await else { return false };
         let status = ended(&seen, ending);
-        self.pods.patch_status(pod, &PatchParams::default(), &Patch::Merge(status)).await.expect("the Pod can end");
+        self.pods.patch_status(pod, &PatchParams::default(), &Patch::Merge(status)).await.is_ok()
     }
 
     /// The Pods that belong to that Job, ended ones included.
