@@ -133,11 +133,8 @@ impl Demo {
     /// The fleet, and which of its clusters misbehave.
     fn fleet(&self) -> anyhow::Result<(Fleet, Trouble)> {
         let mut spec = FleetSpec::generated(usize::from(self.clusters), Mix::Everything, SEED);
-        spec.pace = Pace {
-            upgrade_min: Duration::from_millis(80),
-            upgrade_max: Duration::from_millis(300),
-            ..Pace::default()
-        };
+        spec.pace =
+            Pace { upgrade_min: Duration::from_millis(80), upgrade_max: Duration::from_millis(300), ..Pace::default() };
         // Not among the first: canaries that fail would stop the rollout before it became interesting. The slow one
         // has a single volume, or everybody would wait for it.
         let stores = || (8..spec.clusters.len()).rev().filter(|&at| is_store(&spec.clusters[at]));
