@@ -101,6 +101,13 @@ async fn tempfile_of(client: &Client) -> anyhow::Result<std::fs::File> {
     Ok(file)
 }
 
+/// Verifies the hub's chain and answers how many entries hold.
+pub async fn verify_hub(client: &Client) -> anyhow::Result<Verified> {
+    let mut export = tempfile_of(client).await?;
+    std::io::Seek::rewind(&mut export)?;
+    Ok(verify_lines(BufReader::new(export), Verifier::from_the_beginning([]))?)
+}
+
 fn tell(output: Output, lines: impl BufRead) -> anyhow::Result<Ended> {
     match verify_lines(lines, Verifier::from_the_beginning([])) {
         Ok(verified) => {
