@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::StoreError;
-use super::session::{Session, Value, placeholders, statements};
+use super::session::{Session, Value, statements};
 use super::writer::Change;
 use crate::domain::TargetId;
 use crate::domain::budget::{Claim, Scope, Usage};
@@ -50,7 +50,7 @@ pub(super) async fn take(change: &mut Change<'_>, target: TargetId, claims: &[Cl
         rows.extend([key.as_str().into(), Value::json(&claim.scope)?, 1_i64.into(), claim.limit.into()]);
         slots.push(vec![Value::text(target), key.as_str().into()]);
     }
-    let sql = format!("{TAKE} {} {UNLESS_FULL}", placeholders(wanted.len(), 4));
+    let sql = format!("{TAKE} {} {UNLESS_FULL}", change.session.placeholders(wanted.len(), 4));
     let taken = change.session.rows(sql, rows).await?;
     let taken = taken.iter().map(|row| row.columns().text()).collect::<Result<BTreeSet<_>, _>>()?;
     if let Some((key, claim)) = wanted.iter().find(|(key, _)| !taken.contains(*key)) {

@@ -49,26 +49,30 @@ pub(super) async fn append(session: &mut Session<'_>, mut head: Head, events: &[
         return Ok(head.seq);
     }
     let before = head.seq;
-    let mut rows = Vec::with_capacity(events.len());
-    for event in events {
-        let body = serde_json::to_string(event).map_err(|error| corrupt("an event", &error))?;
-        let StoredEvent { seq, schema, body, previous, hash } = head.append(SCHEMA, body);
-        rows.push(vec![
-            seq.into(),
-            schema.into(),
-            event.kind.as_str().into(),
-            Value::text_if_any(event.subject.rollout),
-            Value::text_if_any(event.subject.cluster),
-            event.at.into(),
-            body.into(),
-            previous.into(),
-            hash.into(),
-        ]);
+    // A little at a time: Postgres must not wait for us while we hash the events of a hundred thousand clusters.
+    for some in events.chunks(1024) {
+        let rows = some.iter().map(|event| row(&mut head, event)).collect::<Result<_, _>>()?;
+        session.run_many(INSERT, rows, "").await?;
     }
-    session.run_many(INSERT, rows, "").await?;
     let moved = session.run(MOVE_HEAD, vec![head.seq.into(), head.hash.into(), before.into()]).await?;
     exactly_one(moved, || "the end of the audit chain".to_owned())?;
     Ok(head.seq)
+}
+
+fn row(head: &mut Head, event: &Event) -> Result<Vec<Value>, StoreError> {
+    let body = serde_json::to_string(event).map_err(|error| corrupt("an event", &error))?;
+    let StoredEvent { seq, schema, body, previous, hash } = head.append(SCHEMA, body);
+    Ok(vec![
+        seq.into(),
+        schema.into(),
+        event.kind.as_str().into(),
+        Value::text_if_any(event.subject.rollout),
+        Value::text_if_any(event.subject.cluster),
+        event.at.into(),
+        body.into(),
+        previous.into(),
+        hash.into(),
+    ])
 }
 
 /// Events that belong to no change of their own.

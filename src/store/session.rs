@@ -101,6 +101,25 @@ impl Session<'_> {
         }
     }
 
+    /// `($1, $2), ($3, $4)`; on SQLite `(?, ?), (?, ?)`, since it looks each named value up among all of them: with
+    /// thousands, that takes longer than everything else.
+    pub(super) fn placeholders(&self, rows: usize, width: usize) -> String {
+        use std::fmt::Write as _;
+        let mut text = String::with_capacity(rows * width * 6);
+        for row in 0..rows {
+            text.push_str(if row == 0 { "(" } else { ", (" });
+            for column in 1..=width {
+                text.push_str(if column == 1 { "" } else { ", " });
+                let _ = match self {
+                    Self::Sqlite(_) => text.write_char('?'),
+                    Self::Postgres(_) => write!(text, "${}", row * width + column),
+                };
+            }
+            text.push(')');
+        }
+        text
+    }
+
     /// Runs `head` followed by a list of rows of values and by `tail`, in as few statements as the databases' bounds
     /// on values allow; answers how many rows it changed.
     pub(super) async fn run_many(
@@ -113,7 +132,7 @@ impl Session<'_> {
         let mut rows = rows.into_iter().peekable();
         while let Some(width) = rows.peek().map(Vec::len) {
             let chunk = chunk_of(rows.len());
-            let sql = format!("{head} {} {tail}", placeholders(chunk, width));
+            let sql = format!("{head} {} {tail}", self.placeholders(chunk, width));
             changed += self.run(sql, rows.by_ref().take(chunk).flatten().collect()).await?;
         }
         Ok(changed)
@@ -123,21 +142,6 @@ impl Session<'_> {
 /// Few sizes, so that few statements are prepared; the largest keeps twelve columns below SQLite's 32,766 values.
 fn chunk_of(left: usize) -> usize {
     [1024, 128, 16, 4].into_iter().find(|size| *size <= left).unwrap_or(1)
-}
-
-/// `($1, $2), ($3, $4)`.
-pub(super) fn placeholders(rows: usize, width: usize) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(rows * width * 6);
-    for row in 0..rows {
-        text.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 1..=width {
-            let separator = if column == 1 { "" } else { ", " };
-            let _ = write!(text, "{separator}${}", row * width + column);
-        }
-        text.push(')');
-    }
-    text
 }
 
 async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {

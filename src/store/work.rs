@@ -35,7 +35,10 @@ statements! {
         select ", target_columns!(), ", ", rollout_columns!(), "
         from targets join rollouts on rollouts.id = targets.rollout where targets.id = $1");
     RESULTS = result_rows!("");
+    // The first condition says less than the second, but an index can begin with it.
     RESULTS_AFTER = result_rows!("
+        and (targets.wave, targets.position) >= (
+            select t.wave, t.position from tasks k join targets t on t.id = k.target where k.id = $4)
         and (targets.wave, targets.position, tasks.position) > (
             select t.wave, t.position, k.position from tasks k join targets t on t.id = k.target where k.id = $4)");
 }

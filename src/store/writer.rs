@@ -36,9 +36,9 @@ const QUEUE_MAX: usize = 4096;
 /// How long a connection may take to come about.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Postgres ends our transaction when nothing comes from us for two seconds, for then every other daemon waits.
+/// Postgres ends our transaction when nothing comes from us for three seconds, for then every other daemon waits.
 const BEGIN_POSTGRES: &str =
-    "begin; set local idle_in_transaction_session_timeout = '2s'; set local statement_timeout = '60s'";
+    "begin; set local idle_in_transaction_session_timeout = '3s'; set local statement_timeout = '60s'";
 
 /// How to come to a writing connection.
 #[derive(Clone)]
