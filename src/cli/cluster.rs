@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use reqwest::Method;
 
+use super::bootstrap::Bootstrap;
 use super::connect::read_bounded;
 use super::import;
 use super::render::{Column, Output, Tone};
@@ -24,12 +25,14 @@ pub enum ClusterCommand {
     Add {
         /// Its name: lowercase letters, digits, `-` and `.`
         name: String,
-        /// The kubeconfig; `-` reads standard input
-        #[arg(long, value_name = "FILE")]
-        kubeconfig: PathBuf,
+        /// The kubeconfig; `-` reads standard input. With --bootstrap: the one that kubectl would use, unless named
+        #[arg(long, value_name = "FILE", required_unless_present = "bootstrap")]
+        kubeconfig: Option<PathBuf>,
         /// The context in it; its current one without
         #[arg(long)]
         context: Option<String>,
+        #[command(flatten)]
+        bootstrap: Bootstrap,
         /// A label for selectors and limits; as often as needed
         #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
         label: Vec<(String, String)>,
@@ -179,10 +182,17 @@ impl ClusterCommand {
         let output = context.output;
         let client = context.client()?;
         match self {
-            Self::Add { name, kubeconfig, context: chosen, label, time_zone, namespace, egress } => {
+            Self::Add { name, kubeconfig, context: chosen, bootstrap, label, time_zone, namespace, egress } => {
+                let (kubeconfig, chosen) = match (bootstrap.wanted(), kubeconfig) {
+                    (true, file) => {
+                        (bootstrap.run(output, file.as_deref(), chosen.as_deref(), &namespace).await?, None)
+                    }
+                    (false, Some(file)) => (read_bounded(&file, KUBECONFIG_BYTES_MAX)?, chosen),
+                    (false, None) => anyhow::bail!("--kubeconfig FILE is missing"),
+                };
                 let wanted = RegisterCluster {
                     name,
-                    kubeconfig: read_bounded(&kubeconfig, KUBECONFIG_BYTES_MAX)?,
+                    kubeconfig,
                     context: chosen,
                     labels: label.into_iter().collect(),
                     time_zone,

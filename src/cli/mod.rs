@@ -1,6 +1,7 @@
 //! The command line: composition root, one file a command group; only `render` prints.
 
 mod audit;
+mod bootstrap;
 mod cluster;
 mod completion;
 mod connect;
