@@ -24,7 +24,6 @@ statements! {
     END = "update leases set epoch = epoch + 1, ended = 1 where daemon = $1 and epoch = $2 and ended = 0";
     FORGET = "delete from leases where ended = 1 and expires_at_us <= $1";
     HOLDS = "select 1 from leases where daemon = $1 and epoch = $2 and ended = 0";
-    EXPIRED = "select 1 from leases where ended = 0 and expires_at_us <= $1 and daemon <> $2 limit 1";
     // What a lease that ended had owned: free, and due at once, since nobody knows where its steps had got to.
     FREE_TARGETS = "
         update targets set owner = null, owner_epoch = null, due_at_us = $1, held = 0, woken_at_us = null,
@@ -34,11 +33,39 @@ statements! {
             where leases.daemon = targets.owner and leases.epoch = targets.owner_epoch and leases.ended = 0)";
 }
 
+/// SQLite's clock: this machine's, as for everybody who has the file open.
+macro_rules! sqlite_clock {
+    () => {
+        "cast(unixepoch('subsec') * 1000000 as integer)"
+    };
+}
+pub(super) use sqlite_clock;
+
+/// Postgres's clock: one for all daemons. Not the time at which the transaction began.
+macro_rules! postgres_clock {
+    () => {
+        "cast(extract(epoch from clock_timestamp()) * 1000000 as bigint)"
+    };
+}
+pub(super) use postgres_clock;
+
+/// Whether the lease of another daemon than `$1` ran out and nobody has noticed yet.
+macro_rules! any_expired {
+    ($clock:ident) => {
+        concat!(
+            "exists (select 1 from leases where ended = 0 and daemon <> $1 and expires_at_us <= ",
+            crate::store::leases::$clock!(),
+            ")"
+        )
+    };
+}
+pub(super) use any_expired;
+
 /// The database's clock.
 pub(super) async fn clock(session: &mut Session<'_>) -> Result<Timestamp, StoreError> {
     let sql = match session.dialect() {
-        Dialect::Sqlite => "select cast(unixepoch('subsec') * 1000000 as integer)",
-        Dialect::Postgres => "select (extract(epoch from clock_timestamp()) * 1000000)::bigint",
+        Dialect::Sqlite => concat!("select ", sqlite_clock!()),
+        Dialect::Postgres => concat!("select ", postgres_clock!()),
     };
     let row = session.row(sql, vec![]).await?;
     row.ok_or_else(|| corrupt("the clock", &"it does not answer"))?.columns().time()
@@ -87,10 +114,4 @@ pub(super) async fn check(change: &mut Change<'_>, lease: &Lease) -> Result<(), 
         Some(_) => Ok(()),
         None => Err(conflict("the lease")),
     }
-}
-
-/// Whether another daemon's lease ran out and nobody has noticed yet.
-pub(super) async fn any_expired(session: &mut Session<'_>, lease: &Lease) -> Result<bool, StoreError> {
-    let now = clock(session).await?;
-    Ok(session.row(EXPIRED, vec![now.into(), Value::text(lease.daemon)]).await?.is_some())
 }

@@ -1,12 +1,13 @@
 //! Where the database is, and how it is opened.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use super::database::Database;
@@ -47,6 +48,9 @@ const READER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Opens the database at `url`: a path, `sqlite:PATH`, `sqlite://PATH` or `postgres://…`.
 ///
+/// A Postgres on another machine is spoken to by TLS, with its certificate verified for its name, unless the URL says
+/// otherwise (`sslmode=disable`, `sslrootcert=FILE` …).
+///
 /// A SQLite file is made if need be (mode 0600) and brought to this version's layout; Postgres must have it already
 /// (see [`migrate`]).
 pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Store>, StoreError> {
@@ -77,6 +81,8 @@ pub(super) fn address(url: &str, options: &Options) -> Result<Address, StoreErro
             why: "its URL cannot be read (expected postgres://USER:PASSWORD@HOST:PORT/NAME?sslmode=verify-full)"
                 .to_owned(),
         })?;
+        let parsed =
+            if names_its_tls(url) || is_local(&parsed) { parsed } else { parsed.ssl_mode(PgSslMode::VerifyFull) };
         let kept = if options.statement_cache { STATEMENTS_KEPT } else { 0 };
         let parsed = parsed.application_name("fleetlift").statement_cache_capacity(kept).disable_statement_logging();
         return Ok(Address::Postgres(parsed));
@@ -93,6 +99,17 @@ pub(super) fn address(url: &str, options: &Options) -> Result<Address, StoreErro
     let path = PathBuf::from(path);
     make_private(&path).map_err(|error| StoreError::Unavailable(Box::new(error)))?;
     Ok(Address::Sqlite(sqlite(&path)))
+}
+
+fn names_its_tls(url: &str) -> bool {
+    url.contains("sslmode=") || url.contains("ssl-mode=")
+}
+
+/// Whether nobody sits between us and the server.
+fn is_local(server: &PgConnectOptions) -> bool {
+    let host = server.get_host().trim_matches(['[', ']']);
+    let loopback = host.parse::<IpAddr>().map_or(host == "localhost", |address| address.is_loopback());
+    loopback || server.get_socket().is_some() || host.starts_with('/')
 }
 
 fn sqlite(path: &Path) -> SqliteConnectOptions {
@@ -115,6 +132,8 @@ fn readers(address: &Address, options: &Options) -> Readers {
     match address {
         Address::Sqlite(address) => {
             let pool = SqlitePoolOptions::new().max_connections(options.readers).acquire_timeout(READER_DEADLINE);
+            // A file does not hang up.
+            let pool = pool.test_before_acquire(false);
             Readers::Sqlite(pool.connect_lazy_with(address.clone().pragma("query_only", "on")))
         }
         Address::Postgres(address) => {
@@ -134,4 +153,23 @@ fn make_private(path: &Path) -> std::io::Result<()> {
         file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_machines_postgres_is_spoken_to_by_verified_tls_unless_the_url_says_otherwise() {
+        let mode = |url: &str| match address(url, &Options::default()).unwrap() {
+            Address::Postgres(options) => format!("{:?}", options.get_ssl_mode()),
+            Address::Sqlite(_) => "none".to_owned(),
+        };
+        assert_eq!(mode("postgres://u:p@db.example/f"), "VerifyFull");
+        assert_eq!(mode("postgresql://u:p@192.0.2.1:5433/f?application_name=x"), "VerifyFull");
+        assert_eq!(mode("postgres://u:p@db.example/f?sslmode=disable"), "Disable");
+        for local in ["127.0.0.1", "localhost", "[::1]", "%2Frun%2Fpostgresql"] {
+            assert_eq!(mode(&format!("postgres://u@{local}/f")), "Prefer", "{local}");
+        }
+    }
 }

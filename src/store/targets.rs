@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::attempts;
 use super::budgets;
 use super::failure::{conflict, exactly_one};
-use super::leases;
-use super::session::{Columns, Session, Value, statements};
+use super::leases::{self, any_expired};
+use super::session::{Columns, Dialect, Session, Value, statements};
 use super::writer::Change;
 use super::{Claimed, Fence, Lease, StartTarget, StoreError, TargetCommit};
 use crate::domain::event::Event;
@@ -47,10 +47,6 @@ statements! {
         select id, version from targets
         where state = 'running' and due_at_us <= $1 and (owner = $2 or owner is null)
         order by due_at_us, id limit $3";
-    ANY_DUE = "
-        select 1 from targets where state = 'running' and due_at_us <= $1 and (owner = $2 or owner is null) limit 1";
-    NEXT_DUE = "
-        select min(due_at_us) from targets where state = 'running' and (owner = $1 or owner is null)";
     // The fence: this owner under this lease, and nothing happened since it read. What somebody asked for during the
     // step comes right after it.
     STAY = "
@@ -77,6 +73,32 @@ statements! {
     CHANGE_TASK = "
         update tasks set state = $3, state_body = $4, attempts_allowed = $5
         where id = $1 and target = $2 and attempts = $6";
+}
+
+/// `$1` is the daemon, `$2` the present.
+macro_rules! any_due {
+    ($clock:ident) => {
+        concat!(
+            "select cast(case when exists (
+                select 1 from targets where state = 'running' and due_at_us <= $2 and (owner = $1 or owner is null)
+            ) or ",
+            any_expired!($clock),
+            " then 1 else 0 end as bigint)"
+        )
+    };
+}
+
+/// `$1` is the daemon; 0 when there is something to inherit.
+macro_rules! next_due {
+    ($clock:ident) => {
+        concat!(
+            "select case when ",
+            any_expired!($clock),
+            " then 0 else (
+                select min(due_at_us) from targets where state = 'running' and (owner = $1 or owner is null)
+            ) end"
+        )
+    };
 }
 
 /// The version stays: a step that is under way for the same daemon goes on. Another owner's was fenced out when its
@@ -112,10 +134,12 @@ pub(super) async fn start(change: &mut Change<'_>, start: StartTarget, events: V
 
 /// Whether [`claim`] would find anything: asked outside the writer, so that idle daemons write nothing.
 pub(super) async fn any_due(session: &mut Session<'_>, lease: &Lease, now: Timestamp) -> Result<bool, StoreError> {
-    if session.row(ANY_DUE, vec![now.into(), Value::text(lease.daemon)]).await?.is_some() {
-        return Ok(true);
-    }
-    leases::any_expired(session, lease).await
+    let sql = match session.dialect() {
+        Dialect::Sqlite => any_due!(sqlite_clock),
+        Dialect::Postgres => any_due!(postgres_clock),
+    };
+    let row = session.row(sql, vec![Value::text(lease.daemon), now.into()]).await?;
+    row.map_or(Ok(false), |row| Ok(row.columns().int()? == 1))
 }
 
 /// Gives running targets that are due to the holder of `lease`.
@@ -143,10 +167,11 @@ pub(super) async fn claim(
 
 /// When the next one is due; at once, when another daemon's lease ran out.
 pub(super) async fn next_due(session: &mut Session<'_>, lease: &Lease) -> Result<Option<Timestamp>, StoreError> {
-    if leases::any_expired(session, lease).await? {
-        return Ok(Some(Timestamp::from_micros(0)));
-    }
-    let row = session.row(NEXT_DUE, vec![Value::text(lease.daemon)]).await?;
+    let sql = match session.dialect() {
+        Dialect::Sqlite => next_due!(sqlite_clock),
+        Dialect::Postgres => next_due!(postgres_clock),
+    };
+    let row = session.row(sql, vec![Value::text(lease.daemon)]).await?;
     row.map_or(Ok(None), |row| row.columns().time_if_any())
 }
 
