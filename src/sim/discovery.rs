@@ -6,8 +6,11 @@ use super::object::Key;
 use super::resources::{Resource, Row};
 use super::store::Store;
 
+/// Pairs of texts, as the table below lists them.
+type Pairs = &'static [(&'static str, &'static str)];
+
 /// Groups that have no stored kinds: only questions are asked there.
-const ASKED: [(&str, &str, &[(&str, &str)]); 2] = [
+const ASKED: [(&str, &str, Pairs); 2] = [
     (
         "authorization.k8s.io",
         "v1",

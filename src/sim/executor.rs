@@ -270,8 +270,8 @@ fn is_official(spec: &Value) -> bool {
 
 /// The value of a flag among the first container's arguments; empty where it is not given.
 fn flag(spec: &Value, name: &str) -> String {
-    let words = spec["containers"][0]["args"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let value = words.filter_map(|word| word.strip_prefix(name)?.strip_prefix('=')).next();
+    let mut words = spec["containers"][0]["args"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let value = words.find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
     value.unwrap_or_default().to_owned()
 }
 

@@ -140,9 +140,9 @@ pub fn condition<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
 
 /// Sets a condition; one of that type is replaced.
 pub fn set_condition(value: &mut Value, name: &str, status: &str, reason: &str, message: &str, now: &str) {
-    let conditions = &mut member(value, "status").entry("conditions").or_insert_with(|| json!([]));
+    let conditions = member(value, "status").entry("conditions").or_insert_with(|| json!([]));
     if !conditions.is_array() {
-        **conditions = json!([]);
+        *conditions = json!([]);
     }
     let Some(conditions) = conditions.as_array_mut() else { return };
     conditions.retain(|one| text(one, "type") != name);

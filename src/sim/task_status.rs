@@ -25,7 +25,7 @@ impl TaskStatus {
     /// An attempt begins: the steps are cleared, everything else stays as an earlier attempt left it.
     pub fn begin(&mut self) {
         if self.status.start_time.is_none() {
-            self.status.phase = "Started".to_owned();
+            "Started".clone_into(&mut self.status.phase);
             self.status.start_time = Some(self.at.clone());
         }
         self.status.upgrade_detailed_statuses.clear();
@@ -67,7 +67,7 @@ impl TaskStatus {
     }
 
     fn end(&mut self, phase: &str) {
-        self.status.phase = phase.to_owned();
+        phase.clone_into(&mut self.status.phase);
         self.status.completed_time = Some(self.at.clone());
     }
 
