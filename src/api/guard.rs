@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -67,19 +67,26 @@ pub struct Needs {
     pub access: Access,
     /// Streams end when the client goes; everything else within the request deadline.
     pub streams: bool,
+    /// The route's pattern.
+    pub route: &'static str,
     /// Whether an answer may be kept for whoever repeats the request with the same `Idempotency-Key`.
     pub repeatable: bool,
 }
 
 /// Lets the principal past when its role allows what the route needs, for as long as a request may take.
 pub async fn authorize(State(needs): State<Needs>, request: Request, next: Next) -> Response {
+    let response = let_past(&needs, request, next).await;
+    needs.api.metrics.api_request(needs.route, response.status().as_u16());
+    response
+}
+
+async fn let_past(needs: &Needs, request: Request, next: Next) -> Response {
     let Some(principal) = request.extensions().get::<Principal>().cloned() else {
         return Problem::unauthorized().into_response();
     };
     let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().map_or_else(String::new, |path| path.as_str().to_owned());
     if !principal.role.may(needs.access) {
-        let asked = format!("{method} {route}");
+        let asked = format!("{method} {}", needs.route);
         if let Err(refusal) = needs.api.app.record_denial(&principal, &asked).await {
             return Problem::from(refusal).into_response();
         }

@@ -154,7 +154,7 @@ impl Row {
 pub fn router(rows: Vec<Row>, api: &Arc<Api>) -> Router<Arc<Api>> {
     rows.into_iter().fold(Router::new(), |router, row| {
         let repeatable = row.method == Method::POST && !row.secret;
-        let needs = Needs { api: api.clone(), access: row.access, streams: row.streams, repeatable };
+        let needs = Needs { api: api.clone(), access: row.access, streams: row.streams, route: row.path, repeatable };
         router.route(row.path, row.handler.layer(axum::middleware::from_fn_with_state(needs, authorize)))
     })
 }

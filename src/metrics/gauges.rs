@@ -91,6 +91,10 @@ type Seconds = Gauge<f64, AtomicU64>;
 /// Every state that a rollout can be in, so that a state's series goes to 0 instead of vanishing.
 const ROLLOUT_STATES: [&str; 4] = ["running", "paused", "stopping", "finished"];
 
+/// Every reason for which a target can be deferred.
+const DEFERRALS: [&str; 7] =
+    ["unreachable", "unverified", "refused", "control_plane", "busy", "unsettled", "outside_window"];
+
 /// Every state that a cluster can be counted under.
 const CLUSTER_STATES: [&str; 4] = ["reachable", "unreachable", "quarantined", "unknown"];
 
@@ -183,6 +187,9 @@ impl Gauges {
         registry.register("running", "Slots in use", running);
         registry.register("limit", "Slots that may be in use", limits);
         let deferred = Family::<Reason, Gauge>::default();
+        for reason in DEFERRALS {
+            deferred.get_or_create(&Reason { reason }).set(0);
+        }
         for &(reason, count) in &self.deferred {
             deferred.get_or_create(&Reason { reason }).set(whole(count));
         }

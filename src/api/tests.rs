@@ -1,0 +1,257 @@
+//! Who may do what, over the whole route table, with a real store behind it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request, StatusCode, header};
+use tower::ServiceExt as _;
+
+use super::table::Row;
+use super::{Limits, guard, metrics_router, router, routes};
+use crate::app::{App, CreateToken, Role};
+use crate::cluster::{self, AddressPolicy, Surroundings, Vault};
+use crate::connections::Connections;
+use crate::domain::{Clock as _, HubId};
+use crate::metrics::Metrics;
+use crate::seal::{Keyring, SealingKey};
+use crate::store::{self, NewHub};
+use crate::system::{SystemClock, SystemEntropy};
+
+/// A hub without a network, and a token of each role.
+struct Hub {
+    app: Arc<App>,
+    router: Router,
+    tokens: BTreeMap<&'static str, String>,
+    _folder: tempfile::TempDir,
+}
+
+async fn hub_with(limits: Limits) -> Hub {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("hub.db").display());
+    let store = store::open(&url, store::Options::default()).await.unwrap();
+    let now = SystemClock.now();
+    let hub = store.hub(NewHub { id: HubId::new(now, &SystemEntropy), at: now }).await.unwrap();
+    let around = Surroundings {
+        policy: Arc::new(AddressPolicy::default()),
+        limits: cluster::Limits::default(),
+        clock: Arc::new(SystemClock),
+        metrics: Arc::new(Metrics::new()),
+    };
+    let vault = Vault::new(Keyring::new(SealingKey::generate(&SystemEntropy), None), hub.id);
+    let app = Arc::new(App {
+        connections: Arc::new(Connections::new(store.clone(), vault, around, BTreeMap::new())),
+        store,
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        hub: hub.id,
+        hub_limit: 10,
+        plan_max_age: Duration::from_secs(3600),
+        images: Vec::new(),
+    });
+    let admin = app.create_first_token().await.unwrap().unwrap();
+    let by = app.authenticate(&admin.secret).await.unwrap().unwrap();
+    let mut tokens = BTreeMap::new();
+    for role in Role::ALL {
+        let wanted = CreateToken { name: format!("a-{role}"), role, selector: None, expires_at: None };
+        tokens.insert(role.name(), app.create_token(&by, wanted).await.unwrap().secret);
+    }
+    let router = router(app.clone(), Arc::new(Metrics::new()), &limits);
+    Hub { app, router, tokens, _folder: folder }
+}
+
+async fn hub() -> Hub {
+    hub_with(Limits { requests_per_second: 10_000, body_bytes_max: 1 << 16, request_deadline: Duration::from_secs(20) })
+        .await
+}
+
+/// A request as this route would get it, for things that are not there.
+fn request(row: &Row, authorization: &[&str]) -> Request<Body> {
+    let path: String = row
+        .path
+        .split('/')
+        .map(|part| if part.starts_with('{') { "nothing" } else { part })
+        .fold(String::new(), |path, part| if part.is_empty() { path } else { format!("{path}/{part}") });
+    let mut request = Request::builder().method(row.method.clone()).uri(path);
+    for value in authorization {
+        request = request.header(header::AUTHORIZATION, *value);
+    }
+    let body = if row.method == Method::GET { Body::empty() } else { Body::from("{}") };
+    request.header(header::CONTENT_TYPE, "application/json").body(body).unwrap()
+}
+
+async fn status(hub: &Hub, request: Request<Body>) -> StatusCode {
+    hub.router.clone().oneshot(request).await.unwrap().status()
+}
+
+#[tokio::test]
+async fn every_route_is_for_its_roles_and_for_nobody_else() {
+    let hub = hub().await;
+    for row in routes::table() {
+        let route = format!("{} {}", row.method, row.path);
+        assert_eq!(status(&hub, request(&row, &[])).await, StatusCode::UNAUTHORIZED, "{route} without a token");
+        for role in Role::ALL {
+            let bearer = format!("Bearer {}", hub.tokens[role.name()]);
+            let status = status(&hub, request(&row, &[&bearer])).await;
+            let let_in = !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+            assert_eq!(let_in, role.may(row.access), "{route} as {role}: {status}");
+            assert!(!status.is_server_error(), "{route} as {role}: {status}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn odd_tokens_open_nothing() {
+    let hub = hub().await;
+    let good = hub.tokens["admin"].clone();
+    let bearer = format!("Bearer {good}");
+    let altered = format!("Bearer {}x", &good[..good.len() - 1]);
+    let jwt = "Bearer eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiJhZG1pbiIsInJvbGUiOiJhZG1pbiJ9.";
+    let shouted = bearer.to_uppercase();
+    let basic = format!("Basic {good}");
+    let odd: &[&[&str]] = &[
+        &[],
+        &[""],
+        &["Bearer"],
+        &["Bearer "],
+        &[&good],
+        &[&altered],
+        &[jwt],
+        &[&basic],
+        &[&shouted],
+        &[&bearer, &bearer],
+        &["Bearer flt_' or '1'='1"],
+    ];
+    for row in routes::table() {
+        for authorization in odd {
+            let status = status(&hub, request(&row, authorization)).await;
+            assert_eq!(status, StatusCode::UNAUTHORIZED, "{} {} with {authorization:?}", row.method, row.path);
+        }
+        let mut in_query = request(&row, &[]);
+        *in_query.uri_mut() = format!("{}?token={good}&access_token={good}", in_query.uri().path()).parse().unwrap();
+        assert_eq!(status(&hub, in_query).await, StatusCode::UNAUTHORIZED, "{} with a token in the query", row.path);
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_tell_strangers_nothing() {
+    let hub = hub().await;
+    let asked = |method: &str, path: &str| Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+    for (method, path) in
+        [("GET", "/"), ("GET", "/api/v1/nothing"), ("DELETE", "/api/v1/clusters"), ("GET", "/metrics")]
+    {
+        assert_eq!(status(&hub, asked(method, path)).await, StatusCode::UNAUTHORIZED, "{method} {path}");
+    }
+    for path in guard::OPEN {
+        let response = hub.router.clone().oneshot(asked("GET", path)).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(to_bytes(response.into_body(), 64).await.unwrap(), "ok");
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_and_an_expired_token_open_nothing() {
+    let hub = hub().await;
+    let by = hub.app.authenticate(&hub.tokens["admin"]).await.unwrap().unwrap();
+    let bearer = format!("Bearer {}", hub.tokens["viewer"]);
+    let list = || Row::get("/api/v1/clusters", crate::app::Access::Read, "", async || "");
+    assert_eq!(status(&hub, request(&list(), &[&bearer])).await, StatusCode::OK);
+    hub.app.revoke_token(&by, "a-viewer").await.unwrap();
+    assert_eq!(status(&hub, request(&list(), &[&bearer])).await, StatusCode::UNAUTHORIZED);
+    let past = CreateToken {
+        name: "late".to_owned(),
+        role: Role::Admin,
+        selector: None,
+        expires_at: Some(crate::app::When(SystemClock.now() - Duration::from_secs(1))),
+    };
+    assert!(hub.app.create_token(&by, past).await.is_err());
+}
+
+#[tokio::test]
+async fn denied_requests_are_audited_with_who_and_what() {
+    let hub = hub().await;
+    let bearer = format!("Bearer {}", hub.tokens["viewer"]);
+    let row =
+        routes::table().into_iter().find(|row| row.path == "/api/v1/tokens" && row.method == Method::POST).unwrap();
+    assert_eq!(status(&hub, request(&row, &[&bearer])).await, StatusCode::FORBIDDEN);
+    let by = hub.app.authenticate(&hub.tokens["auditor"]).await.unwrap().unwrap();
+    let (events, _) = hub.app.events(&by, 0, None, 100).await.unwrap();
+    let denied: Vec<(&str, &str)> = events
+        .iter()
+        .filter(|event| event.kind == "request.denied")
+        .map(|event| (event.actor.as_str(), event.reason.as_str()))
+        .collect();
+    assert_eq!(denied, [("token:a-viewer", "POST /api/v1/tokens")]);
+}
+
+#[tokio::test]
+async fn whoever_asks_too_often_is_told_to_wait() {
+    let limits = Limits { requests_per_second: 1, body_bytes_max: 1 << 16, request_deadline: Duration::from_secs(20) };
+    let hub = hub_with(limits).await;
+    let row = routes::table().remove(0);
+    let bearer = format!("Bearer {}", hub.tokens["viewer"]);
+    let mut last = StatusCode::OK;
+    for _ in 0..20 {
+        last = status(&hub, request(&row, &[&bearer])).await;
+    }
+    assert_eq!(last, StatusCode::TOO_MANY_REQUESTS);
+    let other = format!("Bearer {}", hub.tokens["auditor"]);
+    assert_eq!(status(&hub, request(&row, &[&other])).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn large_and_deep_bodies_are_refused() {
+    let hub = hub().await;
+    let bearer = format!("Bearer {}", hub.tokens["admin"]);
+    let send = |body: String| {
+        let request = Request::builder().method(Method::POST).uri("/api/v1/clusters");
+        let request = request.header(header::AUTHORIZATION, &bearer).header(header::CONTENT_TYPE, "application/json");
+        request.body(Body::from(body)).unwrap()
+    };
+    assert_eq!(status(&hub, send("x".repeat(1 << 17))).await, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(status(&hub, send("[".repeat(10_000))).await, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn the_same_key_gets_the_same_answer_and_nothing_twice() {
+    let hub = hub().await;
+    let bearer = format!("Bearer {}", hub.tokens["admin"]);
+    let send = |key: &str, body: &str| {
+        let request = Request::builder().method(Method::POST).uri("/api/v1/clusters/import");
+        let request = request.header(header::AUTHORIZATION, &bearer).header(header::CONTENT_TYPE, "application/json");
+        request.header("Idempotency-Key", key).body(Body::from(body.to_owned())).unwrap()
+    };
+    let body = r#"{"clusters": [{"name": "a", "kubeconfig": "{}"}]}"#;
+    let answer = async |request: Request<Body>| {
+        to_bytes(hub.router.clone().oneshot(request).await.unwrap().into_body(), 1 << 20).await.unwrap()
+    };
+    let first = answer(send("k1", body)).await;
+    assert!(String::from_utf8_lossy(&first).contains("refused"));
+    assert_eq!(answer(send("k1", body)).await, first);
+    assert_eq!(status(&hub, send("k1", r#"{"clusters": []}"#)).await, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn the_document_names_every_route() {
+    let document = super::openapi::document(&routes::table()).to_json().unwrap();
+    let document: serde_json::Value = serde_json::from_str(&document).unwrap();
+    for row in routes::table() {
+        let operation = &document["paths"][row.path][row.method.as_str().to_lowercase()];
+        assert_eq!(operation["summary"], row.summary, "{} {}", row.method, row.path);
+    }
+    assert!(document["components"]["schemas"]["Problem"].is_object());
+}
+
+#[tokio::test]
+async fn a_listener_of_its_own_serves_metrics_and_nothing_else() {
+    let hub = hub().await;
+    let metrics = metrics_router(hub.app.clone(), Arc::new(Metrics::new()));
+    let asked = |path: &str| Request::builder().uri(path).body(Body::empty()).unwrap();
+    let page = metrics.clone().oneshot(asked("/metrics")).await.unwrap();
+    assert_eq!(page.status(), StatusCode::OK);
+    let page = String::from_utf8(to_bytes(page.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap();
+    assert!(page.contains("fleetlift_limit{scope=\"hub\"} 10") && page.ends_with("# EOF\n"), "{page}");
+    assert_eq!(metrics.oneshot(asked("/api/v1/clusters")).await.unwrap().status(), StatusCode::NOT_FOUND);
+}

@@ -1,0 +1,205 @@
+//! A daemon in a folder of its own, commands without any flags, and a simulated fleet.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fleetlift::sim::{Fleet, FleetSpec, Mix, Oracle, Pace};
+use fleetlift::system::SystemClock;
+use serde_json::Value;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_fleetlift");
+
+/// How long anything may take that takes a second on a machine that has nothing else to do.
+pub const LONG: Duration = Duration::from_secs(60);
+
+/// A running daemon; killed when dropped.
+pub struct Daemon {
+    pub folder: tempfile::TempDir,
+    process: Child,
+}
+
+/// What a command came to.
+#[derive(Debug)]
+pub struct Done {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Done {
+    /// The answer as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error} in {self:?}"))
+    }
+}
+
+impl Daemon {
+    /// Starts a daemon with these arguments beside the usual ones, and waits until it answers.
+    pub fn start(arguments: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), arguments)
+    }
+
+    /// The same in a folder that may have a hub's data already.
+    pub fn start_in(folder: tempfile::TempDir, arguments: &[&str]) -> Self {
+        rustls_provider();
+        let log = std::fs::File::create(folder.path().join("daemon.log")).unwrap();
+        let process = command(folder.path())
+            .args(["daemon", "--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .env("FLEETLIFT_EDGE__ALLOW_NETWORKS", "127.0.0.0/8")
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut daemon = Self { folder, process };
+        until("the daemon answers", || {
+            assert!(daemon.process.try_wait().unwrap().is_none(), "the daemon ended: {}", daemon.log());
+            daemon.run(&["version", "-o", "json"]).json()["hub"].is_string()
+        });
+        daemon
+    }
+
+    /// What the daemon logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("daemon.log")).unwrap()
+    }
+
+    /// Runs a command on the daemon's machine: no server, no token, only the data folder.
+    pub fn run(&self, arguments: &[&str]) -> Done {
+        done(command(self.folder.path()).args(arguments))
+    }
+
+    /// Runs a command that must succeed.
+    pub fn ok(&self, arguments: &[&str]) -> Done {
+        let done = self.run(arguments);
+        assert_eq!(done.code, 0, "{arguments:?}: {done:?}\ndaemon: {}", self.log());
+        done
+    }
+
+    /// Runs a command as another principal.
+    pub fn as_token(&self, token: &str, arguments: &[&str]) -> Done {
+        done(command(self.folder.path()).env("FLEETLIFT_TOKEN", token).args(arguments))
+    }
+
+    /// The base address.
+    pub fn url(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("data/daemon.address")).unwrap().trim().to_owned()
+    }
+
+    /// The first administrator's token.
+    pub fn token(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("data/admin.token")).unwrap().trim().to_owned()
+    }
+
+    /// Sends a signal by name and waits for the end; the folder stays.
+    pub fn end(mut self, signal: &str) -> (tempfile::TempDir, i32) {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        let code = self.process.wait().unwrap().code().unwrap_or(-1);
+        // The folder outlives the daemon: what Drop would do is done.
+        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
+        (folder, code)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn command(folder: &Path) -> Command {
+    let mut command = Command::new(BINARY);
+    // Nothing of whoever runs the tests: no login, no settings.
+    command.env_clear().env("HOME", folder).env("FLEETLIFT_DATA_DIR", folder.join("data"));
+    command
+}
+
+/// Runs the binary with nothing around it.
+pub fn bare(folder: &Path, arguments: &[&str]) -> Done {
+    done(command(folder).env_remove("FLEETLIFT_DATA_DIR").args(arguments))
+}
+
+fn done(command: &mut Command) -> Done {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    Done {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Waits until something holds.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + LONG;
+    while !holds() {
+        assert!(Instant::now() < end, "{what}: not within {LONG:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A simulated fleet in this process, and the folder with its kubeconfigs.
+pub struct Simulated {
+    _fleet: Fleet,
+    pub kubeconfigs: PathBuf,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Simulated {
+    /// `count` clusters of one volume each; kubeconfigs are written below `folder`.
+    pub fn start(count: usize, folder: &Path) -> Self {
+        Self::start_at(count, folder, Duration::from_millis(100))
+    }
+
+    /// The same, with upgrades that take long enough to be looked at.
+    pub fn start_slowly(count: usize, folder: &Path) -> Self {
+        Self::start_at(count, folder, Duration::from_secs(4))
+    }
+
+    fn start_at(count: usize, folder: &Path, upgrade: Duration) -> Self {
+        rustls_provider();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let mut spec = FleetSpec::generated(count, Mix::OneVolume, 1);
+        spec.pace = Pace { upgrade_min: upgrade, upgrade_max: upgrade * 2, ..Pace::default() };
+        let fleet = {
+            let _inside = runtime.enter();
+            Fleet::start(spec, Arc::new(SystemClock), Oracle::in_memory(), 1).unwrap()
+        };
+        let kubeconfigs = folder.join("kubeconfigs");
+        fleet.write_kubeconfigs(&kubeconfigs).unwrap();
+        // The labels lie beside the kubeconfigs, which are a folder of nothing else.
+        std::fs::rename(kubeconfigs.join("labels.csv"), folder.join("labels.csv")).unwrap();
+        Self { _fleet: fleet, kubeconfigs, _runtime: runtime }
+    }
+}
+
+fn rustls_provider() {
+    // Several tests of one process try; the first does it.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// A fleet file for the simulated clusters.
+pub const FLEET: &str = r"
+apiVersion: fleetlift.io/v1
+kind: Fleet
+metadata: {name: retail}
+spec:
+  groups:
+    - name: stores
+      selector: tier=store
+      target: {openebs: 3.6.0}
+      strategy: careful
+  strategies:
+    - name: careful
+      waves:
+        - {name: canary, size: 1, approval: after}
+        - {name: rest}
+      limits: {running: 3}
+      failures: {allow: 1}
+      retries: {attempts: 2, backoff: {first: 1s, longest: 1s}}
+      unreachable: {retryEvery: 2s, minReached: 50%}
+      deadlines: {task: 60s, cluster: 5m, rollout: 30m}
+";

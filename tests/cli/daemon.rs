@@ -1,0 +1,96 @@
+//! The daemon itself: settings, first start, roles, restarts.
+
+use std::fs;
+
+use crate::arrange::{Daemon, FLEET, bare, until};
+
+#[test]
+fn usage_errors_end_with_two_and_failures_with_one() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(bare(folder.path(), &["rollout", "begin"]).code, 2);
+    assert_eq!(bare(folder.path(), &["--help"]).code, 0);
+    let nothing = bare(folder.path(), &["cluster", "list", "--data-dir", "nowhere"]);
+    assert!(nothing.code == 1 && nothing.err.contains("no hub"), "{nothing:?}");
+}
+
+#[test]
+fn settings_are_printed_with_secrets_masked_and_mistakes_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = "postgres://hub:canary@db/fleet";
+    let printed = bare(folder.path(), &["daemon", "--print-settings", "--database", url, "--data-dir", "d"]);
+    assert!(printed.code == 0 && printed.out.contains("db/fleet") && !printed.out.contains("canary"), "{printed:?}");
+    let file = folder.path().join("hub.toml");
+    fs::write(&file, "[engine]\nmax_runing = 3\n").unwrap();
+    let refused = bare(folder.path(), &["daemon", "--config", &file.display().to_string()]);
+    assert!(refused.code == 1 && refused.err.contains("max_runing") && refused.err.contains("hub.toml"), "{refused:?}");
+}
+
+#[test]
+fn the_daemon_does_not_listen_in_clear_beyond_loopback() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").display().to_string();
+    let refused = bare(folder.path(), &["daemon", "--listen", "0.0.0.0:0", "--data-dir", &data]);
+    assert!(refused.code == 1 && refused.err.contains("tls_certificate"), "{refused:?}");
+}
+
+#[test]
+fn roles_bind_and_revocation_is_immediate() {
+    let daemon = Daemon::start(&[]);
+    let viewer = daemon.ok(&["token", "create", "eve", "--role", "viewer"]).out.trim().to_owned();
+    assert_eq!(daemon.as_token(&viewer, &["cluster", "list"]).code, 0);
+    let denied = daemon.as_token(&viewer, &["token", "list"]);
+    assert!(denied.code == 1 && denied.err.contains("viewer"), "{denied:?}");
+    daemon.ok(&["token", "revoke", "eve", "--yes"]);
+    assert_eq!(daemon.as_token(&viewer, &["cluster", "list"]).code, 1);
+    let audit = daemon.ok(&["audit", "list"]).out;
+    assert!(audit.contains("request.denied") && audit.contains("token:eve"), "{audit}");
+}
+
+#[test]
+fn what_login_saved_is_used_without_flags() {
+    let daemon = Daemon::start(&[]);
+    let folder = daemon.folder.path();
+    let token = folder.join("token");
+    fs::write(&token, daemon.token()).unwrap();
+    let login = bare(folder, &["login", &daemon.url(), "--token-file", &token.display().to_string()]);
+    assert!(login.code == 0 && login.out.contains("admin"), "{login:?}");
+    assert_eq!(bare(folder, &["cluster", "list"]).code, 0);
+    let wrong = bare(folder, &["login", &daemon.url(), "--token-file", "/dev/null"]);
+    assert_eq!(wrong.code, 1);
+}
+
+#[test]
+fn a_restart_keeps_everything_and_a_wrong_sealing_key_is_refused() {
+    let daemon = Daemon::start(&[]);
+    daemon.ok(&["token", "create", "kept"]);
+    let (folder, code) = daemon.end("-TERM");
+    assert_eq!(code, 0);
+    let daemon = Daemon::start_in(folder, &[]);
+    assert!(daemon.ok(&["token", "list"]).out.contains("kept"));
+    daemon.ok(&["audit", "verify"]);
+    let (folder, _) = daemon.end("-INT");
+    let key = folder.path().join("other.key");
+    fs::write(&key, "b3RoZXIta2V5LW90aGVyLWtleS1vdGhlci1rZXkhIS4=\n").unwrap();
+    let data = folder.path().join("data").display().to_string();
+    let settings = folder.path().join("other.toml");
+    fs::write(&settings, format!("[sealing]\nkey_file = \"{}\"\n", key.display())).unwrap();
+    let refused = bare(
+        folder.path(),
+        &["daemon", "--listen", "127.0.0.1:0", "--data-dir", &data, "--config", &settings.display().to_string()],
+    );
+    assert!(refused.code == 1 && refused.err.contains("key"), "{refused:?}");
+}
+
+#[test]
+fn a_folder_of_fleet_files_is_applied_whenever_it_changes() {
+    let files = tempfile::tempdir().unwrap();
+    fs::write(files.path().join("fleet.yaml"), FLEET).unwrap();
+    let daemon = Daemon::start(&["--fleet-config", &files.path().display().to_string()]);
+    let name = || daemon.run(&["fleet", "show"]).out;
+    until("the fleet is applied", || name().contains("retail"));
+    fs::write(files.path().join("fleet.yaml"), FLEET.replace("retail", "wholesale")).unwrap();
+    until("the change is applied", || name().contains("wholesale"));
+    fs::write(files.path().join("fleet.yaml"), FLEET.replace("strategy: careful", "strategy: none")).unwrap();
+    until("the mistake is told", || daemon.log().contains("was not applied"));
+    assert!(name().contains("wholesale"));
+}
