@@ -411,7 +411,7 @@ async fn the_daemon_renews_a_token_in_the_last_third_of_its_life_and_audits_it()
     let edge = Edge::new(&opened, None, &cluster.namespace, None, &self::around(Limits::default())).unwrap();
     edge.version().await.unwrap();
     let events: Vec<String> =
-        store.events(0, None, 100).await.unwrap().iter().map(|event| event.body.to_string()).collect();
+        store.events(0, None, 100).await.unwrap().iter().map(|event| event.body.clone()).collect();
     assert!(events.iter().any(|body| body.contains("credential.rotated")), "{events:?}");
 }
 

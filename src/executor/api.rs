@@ -1,11 +1,12 @@
 //! The API server as the executor uses it: every call has a deadline, waits out what passes by itself, and says which
 //! right is missing when one is.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use kube::Client;
-use kube::core::Request;
 use kube::core::params::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams};
+use kube::core::{Request, Status};
 use serde_json::Value;
 
 use super::object::{Collection, Object, Place};
@@ -20,11 +21,17 @@ const PAGE: u32 = 250;
 /// Pages a list: more objects than this carry no label of one volume or pool.
 const PAGES_MAX: usize = 40;
 
+/// An API server that has just started forbids what roles allow, and does not know custom kinds, until it has read them:
+/// so soon after trouble with the connection, such an answer may still pass.
+const UNSETTLED: Duration = Duration::from_secs(30);
+
 /// The connection of one run.
 #[derive(Clone)]
 pub struct Api {
     client: Client,
     patience: Duration,
+    /// When the server last could not be reached.
+    troubled: Arc<Mutex<Option<Instant>>>,
 }
 
 /// How a change is merged.
@@ -55,7 +62,7 @@ pub enum Refusal {
 impl Api {
     /// Speaks through `client`; what may pass by itself (no connection, 429, 5xx) is tried again for `patience`.
     pub fn new(client: Client, patience: Duration) -> Self {
-        Self { client, patience }
+        Self { client, patience, troubled: Arc::default() }
     }
 
     /// The object at `place`; `None` if it, or its kind, does not exist.
@@ -179,12 +186,18 @@ impl Api {
             let answer = tokio::time::timeout(CALL_DEADLINE, self.client.request::<Value>(request.clone())).await;
             let trouble = match answer {
                 Ok(Ok(body)) => return Ok(body),
-                Ok(Err(kube::Error::Api(status))) if !may_pass(status.code) => {
+                Ok(Err(kube::Error::Api(status))) if !self.may_pass(&status) => {
                     return Err(refusal(verb, place, &status));
                 }
                 Ok(Err(kube::Error::Api(status))) => format!("{} ({})", status.message, status.code),
-                Ok(Err(error)) => format!("{error}"),
-                Err(_) => format!("no answer within {} s", CALL_DEADLINE.as_secs()),
+                Ok(Err(error)) => {
+                    self.note_trouble();
+                    error.to_string()
+                }
+                Err(_) => {
+                    self.note_trouble();
+                    format!("no answer within {} s", CALL_DEADLINE.as_secs())
+                }
             };
             if waited >= self.patience {
                 let seen = format!("the API server cannot {verb} it: {}", brief(&trouble));
@@ -201,6 +214,24 @@ impl Api {
     }
 }
 
+impl Api {
+    /// 429 and 5xx pass: an overloaded or restarting server, an admission webhook whose Pod is being replaced.
+    fn may_pass(&self, status: &Status) -> bool {
+        let troubled = *self.troubled.lock().unwrap_or_else(PoisonError::into_inner);
+        let unsettled = troubled.is_some_and(|since| since.elapsed() < UNSETTLED);
+        match status.code {
+            401 | 403 => unsettled,
+            // It serves custom kinds only once it has read their definitions.
+            404 => unsettled && kind_is_missing(status),
+            code => code == 429 || code >= 500,
+        }
+    }
+
+    fn note_trouble(&self) {
+        *self.troubled.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+}
+
 fn requests(collection: &Collection, namespace: &str) -> Request {
     Request::new(collection.path(namespace))
 }
@@ -209,18 +240,10 @@ fn post_params() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
 }
 
-/// 429 and 5xx pass: an overloaded or restarting server, an admission webhook whose Pod is being replaced.
-fn may_pass(code: u16) -> bool {
-    code == 429 || code >= 500
-}
-
-fn refusal(verb: &str, place: &Place, status: &kube::core::Status) -> Refusal {
+fn refusal(verb: &str, place: &Place, status: &Status) -> Refusal {
     let message = brief(&status.message);
     match (status.code, status.reason.as_str()) {
-        (404, _) => {
-            let kind_is_missing = status.details.as_ref().is_none_or(|details| details.name.is_empty());
-            Refusal::Absent { kind_is_missing }
-        }
+        (404, _) => Refusal::Absent { kind_is_missing: kind_is_missing(status) },
         (409, "AlreadyExists") => Refusal::Exists,
         (409, _) => Refusal::Conflict,
         (401, _) => other(
@@ -233,6 +256,11 @@ fn refusal(verb: &str, place: &Place, status: &kube::core::Status) -> Refusal {
                 .remedy("read the API server's words; an admission webhook or policy may stand in the way"),
         ),
     }
+}
+
+/// The kind, not an object of it: no name is told.
+fn kind_is_missing(status: &Status) -> bool {
+    status.details.as_ref().is_none_or(|details| details.name.is_empty())
 }
 
 /// RBAC, quotas and admission policies all answer 403; only RBAC's answer means a missing right.

@@ -1,10 +1,9 @@
 //! The executor on a real API server with real controllers: every kind upgraded, refused, stopped and begun again.
 //! OpenEBS's operators are played (`operators`): they do what `versionDetails` asks, or refuse, or stay silent.
 #![cfg(feature = "executor")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "this is how a test says what is wrong")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "this is how a test says what is wrong")]
 
 #[path = "../support/mod.rs"]
-#[expect(unused_imports, reason = "each test binary uses its own part of the support")]
 mod support;
 
 mod arrange;

@@ -46,11 +46,14 @@ async fn survives_kills(kind: ResourceKind) {
     let site = Site::with(kind).await;
     let kills = kills_wanted().unwrap_or(KILLS);
     let mut seed = u64::from(std::process::id());
+    println!("seed {seed}");
+    let mut survived = 0;
     for kill in 0..kills {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        // Ever later, so that each part of the work is cut through somewhere.
-        let after = Duration::from_millis(40 * u64::from(kill) + (seed >> 33) % 200);
+        // Early enough to leave work to the next one, late enough to get somewhere.
+        let after = Duration::from_millis(5 * u64::from(kill) + (seed >> 33) % 120);
         let Err(_lost) = tokio::time::timeout(after, site.upgrade()).await else { break };
+        survived += 1;
         let touched = site.touched().await;
         let status = site.upgrade_task().await.map(|task| task["status"].clone()).unwrap_or_default();
         // Touched: whoever reads the record knows that it is under way, or that all is done.
@@ -60,6 +63,7 @@ async fn survives_kills(kind: ResourceKind) {
         };
         assert!(told, "killed after {after:?}: {status}, {touched:?}");
     }
+    println!("{kind}: {survived} kills");
     site.upgrade().await.unwrap_or_else(|failure| panic!("{failure:?}"));
     assert_eq!(site.left_behind().await, vec![]);
     assert_eq!(site.upgrade_task().await.unwrap()["status"]["phase"], "Success");

@@ -4,7 +4,6 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "this is how a test says what is wrong")]
 
 #[path = "../support/mod.rs"]
-#[expect(unused_imports, reason = "each test binary uses its own part of the support")]
 mod support;
 
 #[path = "../executor/arrange.rs"]

@@ -1,4 +1,5 @@
 //! The simulator, seen through the real Kubernetes client.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "../support/until.rs"]
 mod until;
