@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "hub")]
+use super::PlanDigest;
 use super::fleet::{Limits, Strategy};
 use super::inventory::Workload;
-use super::{ClusterId, HubId, InventoryDigest, PlanDigest, ResourceRef, Revision, Version, Zone};
+use super::{ClusterId, HubId, InventoryDigest, ResourceRef, Revision, Version, Zone};
 
 /// The layout of [`Plan`]; a plan of another one is refused.
 pub const PLAN_FORMAT: u32 = 1;

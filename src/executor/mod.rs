@@ -1,9 +1,9 @@
 //! What runs inside the Job: reads its UpgradeTask, performs the steps, writes the status.
 //!
 //! Level-triggered all through: each step looks at what is there, patches only what differs, and waits for evidence, so
-//! a Pod that dies anywhere is simply followed by one that carries on. [`kinds`] has one file for each kind of thing,
-//! to be read beside the facts it implements; the rest is what they share: [`task`] (steps and waits), [`journal`] (the
-//! UpgradeTask), [`workload`], [`version_details`], [`health`].
+//! a Pod that dies anywhere is simply followed by one that carries on. `kinds` has one file for each kind of thing,
+//! to be read beside the facts it implements; the rest is what they share: `task` (steps and waits), `journal` (the
+//! UpgradeTask), `workload`, `version_details`, `health`.
 
 pub mod api;
 pub mod arguments;
