@@ -133,7 +133,9 @@ impl Worker {
     async fn order(&self, attempt: &str) -> (String, String) {
         let tasks = self.cluster.kind("openebs.io/v1alpha1", "UpgradeTask");
         let own = ListParams::default().labels(&format!("fleetlift.io/attempt={attempt}"));
-        let mut found = tasks.list(&own).await.expect("UpgradeTasks can be listed").items;
+        // An API server that has just come back answers 503 until it knows its custom kinds.
+        let listed = super::until::until("UpgradeTasks can be listed", || async { tasks.list(&own).await.ok() });
+        let mut found = listed.await.items;
         assert_eq!(found.len(), 1, "an attempt has exactly one UpgradeTask while its Pod runs");
         let task = found.remove(0);
         let to = task.data["spec"]["toVersion"].as_str().expect("it says to which version").to_owned();
