@@ -14,10 +14,12 @@ mod hub;
 mod import;
 mod login;
 mod migrate;
+mod open_files;
 mod plan;
 mod render;
 mod result;
 mod rollout;
+mod sim;
 mod token;
 mod watch;
 
@@ -102,6 +104,9 @@ enum Command {
     Token(token::TokenCommand),
     /// Keep a hub's address and token for later commands
     Login(login::Login),
+    /// Simulated clusters in a process of their own, for rehearsals and tests
+    #[command(hide = true)]
+    Sim(sim::Sim),
     /// Print the completion script of a shell
     Completion(completion::Completion),
     /// Print the versions of this program and of the hub
@@ -185,6 +190,10 @@ fn block_on<F: Future<Output = anyhow::Result<Ended>>>(command: F) -> anyhow::Re
 }
 
 async fn dispatch(context: &Context, command: Command) -> anyhow::Result<Ended> {
+    // Thousands of clusters are thousands of connections; the usual limit of a shell is 1,024 files.
+    if matches!(command, Command::Daemon(_) | Command::Demo(_) | Command::Sim(_)) {
+        open_files::allow_as_many_as_possible();
+    }
     // The daemon reports as its settings say; everybody else speaks up for errors only.
     if let Command::Daemon(daemon) = command {
         return daemon.run(context).await;
@@ -205,6 +214,7 @@ async fn dispatch(context: &Context, command: Command) -> anyhow::Result<Ended> 
         Command::Edge(edge) => edge.run(context),
         Command::Token(token) => token.run(context).await,
         Command::Login(login) => login.run(context).await,
+        Command::Sim(sim) => sim.run(context).await,
         Command::Completion(completion) => completion.run(context, &mut Cli::command()),
         Command::Version => login::versions(context).await,
     }

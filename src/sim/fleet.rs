@@ -125,9 +125,17 @@ impl Fleet {
         self.find(cluster).map(|server| kubeconfig(server, &server.cluster.admin_token))
     }
 
-    /// Writes `NAME.yaml` for each cluster into `folder`, and `labels.csv`.
+    /// Writes `NAME.yaml` for each cluster into `folder`, which is made.
     pub fn write_kubeconfigs(&self, folder: &Path) -> io::Result<()> {
         fs::create_dir_all(folder)?;
+        for access in self.kubeconfigs() {
+            fs::write(folder.join(format!("{}.yaml", access.name)), &access.kubeconfig)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the clusters' labels to `file`, as `cluster import --labels` reads them.
+    pub fn write_labels(&self, file: &Path) -> io::Result<()> {
         let mut keys: Vec<&String> = self.servers.iter().flat_map(|server| server.cluster.spec.labels.keys()).collect();
         keys.sort_unstable();
         keys.dedup();
@@ -137,16 +145,16 @@ impl Fleet {
             csv.push_str(key);
         }
         csv.push('\n');
-        for access in self.kubeconfigs() {
-            fs::write(folder.join(format!("{}.yaml", access.name)), &access.kubeconfig)?;
-            csv.push_str(&access.name);
+        for server in &self.servers {
+            let ClusterSpec { name, labels, .. } = &server.cluster.spec;
+            csv.push_str(name);
             for key in &keys {
                 csv.push(',');
-                csv.push_str(access.labels.get(*key).map_or("", String::as_str));
+                csv.push_str(labels.get(*key).map_or("", String::as_str));
             }
             csv.push('\n');
         }
-        fs::write(folder.join("labels.csv"), csv)
+        fs::write(file, csv)
     }
 
     /// What really happened.

@@ -27,10 +27,27 @@ pub struct Order {
     pub mix: Mix,
     /// From what everything random follows.
     pub seed: u64,
-    /// Where `clusters/NAME.yaml`, `clusters/labels.csv` and `oracle.jsonl` are written.
+    /// Where the files are written; see [`Order::kubeconfigs`], [`Order::labels`] and [`Order::log`].
     pub out: PathBuf,
     /// Who misbehaves, and how: a file in the form of [`Faults`], YAML or JSON.
     pub faults: Option<PathBuf>,
+}
+
+impl Order {
+    /// The folder with one `NAME.yaml` for each cluster.
+    pub fn kubeconfigs(&self) -> PathBuf {
+        self.out.join("kubeconfigs")
+    }
+
+    /// The table of labels, beside the kubeconfigs.
+    pub fn labels(&self) -> PathBuf {
+        self.out.join("labels.csv")
+    }
+
+    /// What the clusters saw, as JSON lines.
+    pub fn log(&self) -> PathBuf {
+        self.out.join("oracle.jsonl")
+    }
 }
 
 /// Who misbehaves, and how.
@@ -91,11 +108,11 @@ pub fn serve(order: &Order, clock: Arc<dyn Clock>) -> Result<Fleet, ServeError> 
         move |source| ServeError::Write { path, source }
     };
     fs::create_dir_all(&order.out).map_err(unwritten(&order.out))?;
-    let log = order.out.join("oracle.jsonl");
+    let log = order.log();
     let oracle = Oracle::to_file(&log).map_err(unwritten(&log))?;
     let fleet = Fleet::start(spec, clock, oracle, order.seed)?;
-    let clusters = order.out.join("clusters");
-    fleet.write_kubeconfigs(&clusters).map_err(unwritten(&clusters))?;
+    fleet.write_kubeconfigs(&order.kubeconfigs()).map_err(unwritten(&order.kubeconfigs()))?;
+    fleet.write_labels(&order.labels()).map_err(unwritten(&order.labels()))?;
     Ok(fleet)
 }
 

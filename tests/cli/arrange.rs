@@ -170,8 +170,7 @@ impl Simulated {
         };
         let kubeconfigs = folder.join("kubeconfigs");
         fleet.write_kubeconfigs(&kubeconfigs).unwrap();
-        // The labels lie beside the kubeconfigs, which are a folder of nothing else.
-        std::fs::rename(kubeconfigs.join("labels.csv"), folder.join("labels.csv")).unwrap();
+        fleet.write_labels(&folder.join("labels.csv")).unwrap();
         Self { _fleet: fleet, kubeconfigs, _runtime: runtime }
     }
 }

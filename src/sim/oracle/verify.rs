@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use serde::Serialize;
+
 use super::{JobRecord, JobState, PodRecord, Record, TaskRecord, What};
 
 /// What was allowed.
@@ -65,7 +67,7 @@ pub enum Wrong {
 }
 
 /// What happened, in numbers.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Summary {
     /// Jobs that were created, tombstones included.
     pub jobs: usize,
