@@ -29,16 +29,21 @@ struct Right {
     name: Option<String>,
 }
 
+impl Right {
+    /// What the right is to: everything but the verb.
+    fn object(&self) -> String {
+        let Self { namespace, verb: _, group, resource, subresource, name } = self;
+        let group = if group.is_empty() { String::new() } else { format!(".{group}") };
+        let subresource = subresource.map_or_else(String::new, |name| format!("/{name}"));
+        let name = name.as_ref().map_or_else(String::new, |name| format!(" {name}"));
+        let place = namespace.as_ref().map_or_else(String::new, |namespace| format!(" in namespace {namespace}"));
+        format!("{resource}{subresource}{group}{name}{place}")
+    }
+}
+
 impl std::fmt::Display for Right {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { namespace, verb, group, resource, subresource, name } = self;
-        write!(f, "{verb} {resource}")?;
-        subresource.map_or(Ok(()), |sub| write!(f, "/{sub}"))?;
-        if !group.is_empty() {
-            write!(f, ".{group}")?;
-        }
-        name.as_ref().map_or(Ok(()), |name| write!(f, " {name}"))?;
-        namespace.as_ref().map_or(Ok(()), |namespace| write!(f, " in namespace {namespace}"))
+        write!(f, "{} {}", self.verb, self.object())
     }
 }
 
@@ -87,7 +92,7 @@ pub(super) async fn findings(edge: &Edge, served: &Served) -> Result<Vec<Finding
         [] => Finding::ok("rights", format!("all {} are granted", needed.len())),
         _ => Finding::fail(
             "rights",
-            format!("missing: {}", missing.iter().map(Right::to_string).collect::<Vec<_>>().join("; ")),
+            format!("missing: {}", listed(&missing)),
             "apply `fleetlift edge manifest` with an administrator's kubeconfig",
         ),
     }];
@@ -100,6 +105,19 @@ pub(super) async fn findings(edge: &Edge, served: &Served) -> Result<Vec<Finding
     }
     findings.extend(renewal(edge).await?);
     Ok(findings)
+}
+
+/// Rights for people: the verbs of one resource together.
+fn listed(rights: &[Right]) -> String {
+    let of_one_resource = |a: &Right, b: &Right| {
+        let what = |right: &Right| Right { verb: "", ..right.clone() };
+        what(a) == what(b)
+    };
+    let told = rights.chunk_by(of_one_resource).map(|same| {
+        let verbs: Vec<&str> = same.iter().map(|right| right.verb).collect();
+        format!("{} {}", verbs.join(", "), same[0].object())
+    });
+    told.collect::<Vec<String>>().join("; ")
 }
 
 fn needed(namespace: &str, served: &Served) -> Vec<Right> {
@@ -249,6 +267,11 @@ mod tests {
         assert!(told.contains(&"list cstorpools.openebs.io".to_owned()));
         assert!(told.contains(&"get cstorvolumes.cstor.openebs.io in namespace openebs".to_owned()));
         assert!(told.contains(&"get pods/log in namespace openebs".to_owned()));
+        let listed = listed(&needed("openebs", &Served::new()));
+        assert!(
+            listed.starts_with("get, list, watch, create, patch, delete jobs.batch in namespace openebs; "),
+            "{listed}"
+        );
     }
 
     #[test]
