@@ -27,6 +27,8 @@ pub enum Purpose {
     Check,
     /// Asking for its successor.
     Renewal,
+    /// Comparing it with the one of a repeated import.
+    Import,
 }
 
 impl Purpose {
@@ -36,6 +38,7 @@ impl Purpose {
             Self::Inventory => "inventory",
             Self::Check => "check",
             Self::Renewal => "renewal",
+            Self::Import => "import",
         }
     }
 }

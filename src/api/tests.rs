@@ -11,7 +11,7 @@ use tower::ServiceExt as _;
 
 use super::table::Row;
 use super::{Limits, guard, metrics_router, router, routes};
-use crate::app::{App, CreateToken, Role};
+use crate::app::{App, CreateToken, Events, Role};
 use crate::cluster::{self, AddressPolicy, Surroundings, Vault};
 use crate::connections::Connections;
 use crate::domain::{Clock as _, HubId};
@@ -49,6 +49,7 @@ async fn hub_with(limits: Limits) -> Hub {
         hub: hub.id,
         hub_limit: 10,
         plan_max_age: Duration::from_secs(3600),
+        inventory_patience: Duration::ZERO,
         images: Vec::new(),
     });
     let admin = app.create_first_token().await.unwrap().unwrap();
@@ -177,7 +178,7 @@ async fn denied_requests_are_audited_with_who_and_what() {
         routes::table().into_iter().find(|row| row.path == "/api/v1/tokens" && row.method == Method::POST).unwrap();
     assert_eq!(status(&hub, request(&row, &[&bearer])).await, StatusCode::FORBIDDEN);
     let by = hub.app.authenticate(&hub.tokens["auditor"]).await.unwrap().unwrap();
-    let (events, _) = hub.app.events(&by, 0, None, 100).await.unwrap();
+    let Events { items: events, .. } = hub.app.events(&by, 0, None, 100).await.unwrap();
     let denied: Vec<(&str, &str)> = events
         .iter()
         .filter(|event| event.kind == "request.denied")

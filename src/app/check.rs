@@ -3,11 +3,15 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::known::understood;
+use super::results::ResourceName;
 use super::{App, Principal, Refusal, When};
 use crate::cluster::check::{self, Finding, Level};
+use crate::cluster::inventory;
 use crate::connections::Purpose;
 use crate::domain::cluster::{Cluster, Reach};
-use crate::domain::{Inventory, Timestamp};
+use crate::domain::{Inventory, ResourceRef};
+use crate::planner;
 use crate::store::StoredInventory;
 
 /// What a preflight found.
@@ -45,9 +49,24 @@ pub struct ResourcesView {
     pub taken_at: When,
     /// How long ago that was, in seconds.
     pub age_seconds: u64,
+    /// Whether a rollout was done with the cluster since, so that versions in it may be gone.
+    #[serde(default)]
+    pub overtaken: bool,
+    /// What the resources need to reach their group's target, where a fleet says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<NeedView>,
     /// Everything that was read.
     #[schema(value_type = Object)]
     pub inventory: Inventory,
+}
+
+/// What one resource needs.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct NeedView {
+    /// The resource.
+    pub resource: ResourceName,
+    /// What it needs, or why nothing is done about it.
+    pub need: String,
 }
 
 impl App {
@@ -75,43 +94,46 @@ impl App {
     /// What a cluster runs, as read last, with its age.
     pub async fn resources(&self, name: &str) -> Result<ResourcesView, Refusal> {
         let cluster = self.store.cluster_named(name).await?;
-        let Some(stored) = self.store.inventory(cluster.id).await? else {
+        let (cluster, stored) = self.known_inventory(cluster).await?;
+        let Some(stored) = stored else {
             let why = match &cluster.reach.failing {
                 Some(failing) => format!("it does not answer since {} ({})", failing.since, failing.error),
                 None => format!("the hub reads it in the background; `fleetlift cluster check {name}` does it now"),
             };
             return Err(Refusal::Conflict(format!("what {name} runs was not read yet: {why}")));
         };
-        let inventory = inventory(&cluster, &stored)?;
+        let inventory = understood(&cluster, &stored)?;
+        let known = planner::Known { cluster: &cluster, inventory: Some(&inventory), overtaken: stored.overtaken };
+        let needs = self.current_fleet().await?.map(|fleet| planner::needs(&fleet, known, &inventory));
+        let need = |(resource, need): (ResourceRef, String)| NeedView { resource: (&resource).into(), need };
         Ok(ResourcesView {
+            needs: needs.unwrap_or_default().into_iter().map(need).collect(),
             cluster: cluster.name,
             taken_at: When(stored.taken_at),
             age_seconds: self.clock.now().since(stored.taken_at).as_secs(),
+            overtaken: stored.overtaken,
             inventory,
         })
     }
 
+    /// Reads what a cluster runs now, and keeps it.
+    pub async fn read_resources(&self, by: &Principal, name: &str) -> Result<ResourcesView, Refusal> {
+        let cluster = self.store.cluster_named(name).await?;
+        by.must_reach(name, &cluster.labels)?;
+        let refused = |reason: String| Refusal::Edge { cluster: name.to_owned(), reason };
+        let edge =
+            self.connections.to(&cluster, Purpose::Inventory).await.map_err(|error| refused(error.to_string()))?;
+        let read = inventory::read(&edge).await.map_err(|error| refused(error.to_string()))?;
+        self.keep(&cluster, &read).await?;
+        self.resources(name).await
+    }
+
     async fn keep(&self, cluster: &Cluster, inventory: &Inventory) -> Result<(), Refusal> {
         let now = self.clock.now();
-        let body = serde_json::to_string(inventory).unwrap_or_default();
-        let stored = StoredInventory { taken_at: inventory.taken_at, digest: inventory.digest(), body };
-        self.store.save_inventory(cluster.id, stored).await?;
+        self.store.save_inventory(cluster.id, StoredInventory::from(inventory)).await?;
         self.store.record_reach(cluster.id, &Reach { seen_at: Some(now), failing: None }).await?;
         Ok(())
     }
-}
-
-/// The inventory in a row.
-pub(super) fn inventory(cluster: &Cluster, stored: &StoredInventory) -> Result<Inventory, Refusal> {
-    let mut inventory: Inventory = serde_json::from_str(&stored.body).map_err(|error| {
-        Refusal::Conflict(format!(
-            "the stored inventory of {} can't be read ({error}); check the cluster",
-            cluster.name
-        ))
-    })?;
-    // The row is written anew when a reading saw the same: its time is the true one.
-    inventory.taken_at = Timestamp::max(inventory.taken_at, stored.taken_at);
-    Ok(inventory)
 }
 
 const fn level_name(level: Level) -> &'static str {

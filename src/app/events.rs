@@ -30,24 +30,36 @@ pub struct EventView {
     pub hash: String,
 }
 
+/// A stretch of the chain.
+#[derive(Debug)]
+pub struct Events {
+    /// Those of its events that the principal may see.
+    pub items: Vec<EventView>,
+    /// The number of its last event, seen or not: where to go on.
+    pub end: i64,
+    /// Whether it was cut off by the limit.
+    pub more: bool,
+}
+
 impl App {
-    /// Events after `after`, in order, those that the principal may see; and where to go on.
+    /// At most `limit` events after `after`, in order, those of them that the principal may see.
     pub async fn events(
         &self,
         by: &Principal,
         after: i64,
         rollout: Option<&str>,
         limit: u32,
-    ) -> Result<(Vec<EventView>, i64), Refusal> {
+    ) -> Result<Events, Refusal> {
         let rollout = match rollout {
             Some(rollout) => Some(self.rollout_id(rollout).await?),
             None => None,
         };
         let stored = self.store.events(after, rollout, limit).await?;
         let end = stored.last().map_or(after, |event| event.seq);
+        let more = stored.len() >= limit as usize;
         let all = by.role.may(Access::Audit);
         let shown = stored.into_iter().filter_map(view).filter(|(kind, _)| all || is_about_work(*kind));
-        Ok((shown.map(|(_, event)| event).collect(), end))
+        Ok(Events { items: shown.map(|(_, event)| event).collect(), end, more })
     }
 
     /// The number of the last event; 0 while there is none.

@@ -9,6 +9,8 @@ mod explain;
 mod fleet;
 mod gauges;
 mod idempotency;
+mod import;
+mod known;
 mod page;
 mod plan;
 mod principal;
@@ -29,17 +31,18 @@ mod whoami;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use check::{CheckReport, FindingView, ResourcesView};
+pub use check::{CheckReport, FindingView, NeedView, ResourcesView};
 pub use clusters::{ChangeCluster, ClusterView, FailingView};
-pub use events::EventView;
+pub use events::{EventView, Events};
 pub use explain::{ExplainedTask, Explanation, PredicateView};
 pub use fleet::{Applied, ChangeView, FleetFile, FleetFiles, FleetView};
 pub use gauges::Readings;
+pub use import::{ImportClusters, ImportOutcome, Imported};
 pub use page::{Page, PageRequest};
 pub use plan::{MakePlan, PlanCopy, PlanView};
 pub use principal::{Access, Principal, Role};
 pub use refusal::{Flaw, Refusal};
-pub use register::{ImportClusters, Imported, RegisterCluster};
+pub use register::RegisterCluster;
 pub use results::{NamedObject, ResourceName, ResultView};
 pub use rotate::RotateCredential;
 pub use start::StartRollout;
@@ -70,6 +73,8 @@ pub struct App {
     pub hub_limit: u32,
     /// How old inventories may be when a plan is made or started (`plan.max_age`).
     pub plan_max_age: Duration,
+    /// How long a request waits for inventories that the engine is about to read.
+    pub inventory_patience: Duration,
     /// Image repositories that plans may use beside OpenEBS's own and ours (`edge.images`).
     pub images: Vec<String>,
 }

@@ -4,13 +4,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::fleet::no_fleet;
+use super::known::Known;
 use super::{App, Principal, Refusal, When};
-use crate::domain::cluster::Cluster;
 use crate::domain::event::{EventType, Subject};
 use crate::domain::fleet::ResourceName;
 use crate::domain::plan::{Plan, Report};
-use crate::domain::{Inventory, PlanDigest, Timestamp};
-use crate::planner::{self, Known, Request, Rules};
+use crate::domain::{PlanDigest, Timestamp};
+use crate::planner::{self, Request, Rules};
 use crate::store::StoredPlan;
 
 /// What is to be planned.
@@ -71,9 +71,6 @@ pub struct PlanCopy {
     pub digest: String,
 }
 
-/// Plans are made from this many clusters at once.
-const PAGE: u32 = 1_000;
-
 impl App {
     /// Makes and keeps a plan; nothing is touched.
     pub async fn make_plan(&self, by: &Principal, wanted: MakePlan) -> Result<PlanView, Refusal> {
@@ -88,12 +85,18 @@ impl App {
         };
         let request = request(wanted, group)?;
         let known = self.known().await?;
-        let pairs: Vec<Known<'_>> =
-            known.iter().map(|(cluster, inventory)| Known { cluster, inventory: inventory.as_ref() }).collect();
+        let known_to_planner: Vec<planner::Known<'_>> = known
+            .iter()
+            .map(|Known { cluster, inventory, overtaken }| planner::Known {
+                cluster,
+                inventory: inventory.as_ref(),
+                overtaken: *overtaken,
+            })
+            .collect();
         let now = self.clock.now();
         let rules = Rules { hub: self.hub, now, max_age: self.plan_max_age, images: self.images.clone() };
-        let (plan, report) =
-            planner::plan(&fleet, &pairs, &request, &rules).map_err(|error| Refusal::Conflict(error.to_string()))?;
+        let (plan, report) = planner::plan(&fleet, &known_to_planner, &request, &rules)
+            .map_err(|error| Refusal::Conflict(error.to_string()))?;
         for target in plan.waves.iter().flat_map(|wave| &wave.targets) {
             by.must_reach(&target.name, &target.labels)?;
         }
@@ -151,22 +154,6 @@ impl App {
         self.store.save_plan(stored.clone(), vec![event]).await?;
         view(stored)
     }
-
-    /// Every cluster with what it runs.
-    async fn known(&self) -> Result<Vec<(Cluster, Option<Inventory>)>, Refusal> {
-        let mut known = Vec::new();
-        let mut after: Option<String> = None;
-        loop {
-            let clusters = self.store.clusters(after.as_deref(), PAGE).await?;
-            let Some(last) = clusters.last() else { return Ok(known) };
-            after = Some(last.name.clone());
-            for cluster in clusters {
-                let stored = self.store.inventory(cluster.id).await?;
-                let inventory = stored.as_ref().map(|stored| super::check::inventory(&cluster, stored)).transpose()?;
-                known.push((cluster, inventory));
-            }
-        }
-    }
 }
 
 fn request(wanted: MakePlan, group: String) -> Result<Request, Refusal> {
@@ -178,11 +165,11 @@ fn request(wanted: MakePlan, group: String) -> Result<Request, Refusal> {
     Ok(Request { group, clusters, resources, to, at: at.map(|When(at)| at) })
 }
 
-fn oldest_inventory(plan: &Plan, known: &[(Cluster, Option<Inventory>)], now: Timestamp) -> Timestamp {
+fn oldest_inventory(plan: &Plan, known: &[Known], now: Timestamp) -> Timestamp {
     let planned: std::collections::BTreeSet<_> =
         plan.waves.iter().flat_map(|wave| &wave.targets).map(|target| target.cluster).collect();
-    let taken = known.iter().filter(|(cluster, _)| planned.contains(&cluster.id));
-    taken.filter_map(|(_, inventory)| inventory.as_ref()).map(|inventory| inventory.taken_at).min().unwrap_or(now)
+    let taken = known.iter().filter(|known| planned.contains(&known.cluster.id));
+    taken.filter_map(|known| known.inventory.as_ref()).map(|inventory| inventory.taken_at).min().unwrap_or(now)
 }
 
 fn view(stored: StoredPlan) -> Result<PlanView, Refusal> {

@@ -1,4 +1,4 @@
-//! Register clusters: one with a first look at it, or many at once.
+//! Register a cluster, with a first look at it.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::cluster::{Edge, EdgeAccess, EdgeError, expiry, kubeconfig};
 use crate::domain::cluster::{Cluster, ClusterState, Failing, Reach};
 use crate::domain::event::{EventType, Subject};
 use crate::domain::{ClusterId, fleet};
-use crate::store::{NewCluster, StoreError};
+use crate::store::NewCluster;
 
 /// A cluster to be registered.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
@@ -38,31 +38,6 @@ pub struct RegisterCluster {
     pub egress: Option<String>,
 }
 
-/// Clusters to be registered at once.
-#[derive(Clone, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ImportClusters {
-    /// The clusters, at most [`ImportClusters::MAX`] a request.
-    pub clusters: Vec<RegisterCluster>,
-}
-
-impl ImportClusters {
-    /// The most clusters of one request: a transaction of a moment.
-    pub const MAX: usize = 250;
-}
-
-/// What became of one cluster of an import.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct Imported {
-    /// Its name.
-    pub name: String,
-    /// `registered`, `unchanged` (it was there with the same server) or `refused`.
-    pub outcome: String,
-    /// Why it was refused.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub reason: String,
-}
-
 const DEFAULT_NAMESPACE: &str = "openebs";
 
 impl App {
@@ -85,65 +60,8 @@ impl App {
         }
     }
 
-    /// Registers many clusters without looking at them yet; each is accepted or refused by itself.
-    pub async fn import_clusters(&self, by: &Principal, wanted: ImportClusters) -> Result<Vec<Imported>, Refusal> {
-        if wanted.clusters.len() > ImportClusters::MAX {
-            return Err(Refusal::Invalid(format!("`clusters`: at most {} in one request", ImportClusters::MAX)));
-        }
-        let mut outcomes: Vec<Option<Imported>> = Vec::new();
-        let mut new = Vec::new();
-        for wanted in wanted.clusters {
-            let name = wanted.name.clone();
-            let sealed = self.read(wanted).and_then(|(cluster, access)| self.new_cluster(by, cluster, &access));
-            match sealed {
-                Ok(cluster) => {
-                    outcomes.push(None);
-                    new.push(cluster);
-                }
-                Err(refusal) => outcomes.push(Some(refused(name, &refusal))),
-            }
-        }
-        let asked: Vec<(String, String)> =
-            new.iter().map(|new| (new.cluster.name.clone(), new.cluster.server.clone())).collect();
-        let stored = self.store.register_clusters(new).await?;
-        let mut stored = asked.into_iter().zip(stored);
-        let mut imported = Vec::with_capacity(outcomes.len());
-        for outcome in outcomes {
-            imported.push(match (outcome, ()) {
-                (Some(refused), ()) => refused,
-                (None, ()) => match stored.next() {
-                    Some(((name, server), result)) => self.told(name, &server, result).await?,
-                    None => continue,
-                },
-            });
-        }
-        Ok(imported)
-    }
-
-    /// Repeating an import must be safe: what is there with the same server is no error.
-    async fn told(&self, name: String, server: &str, result: Result<(), StoreError>) -> Result<Imported, Refusal> {
-        match result {
-            Ok(()) => Ok(Imported { name, outcome: "registered".to_owned(), reason: String::new() }),
-            Err(StoreError::Exists { .. }) => match self.store.cluster_named(&name).await {
-                Ok(there) if there.server == server => {
-                    Ok(Imported { name, outcome: "unchanged".to_owned(), reason: String::new() })
-                }
-                Ok(there) => {
-                    let reason = format!(
-                        "a cluster of this name is there with another server ({}): `fleetlift cluster rotate` replaces \
-                         credentials, `remove` frees the name",
-                        there.server
-                    );
-                    Ok(Imported { name, outcome: "refused".to_owned(), reason })
-                }
-                Err(error) => Err(error.into()),
-            },
-            Err(error) => Ok(refused(name, &error.into())),
-        }
-    }
-
     /// Everything that can be told without asking the cluster.
-    fn read(&self, wanted: RegisterCluster) -> Result<(Cluster, EdgeAccess), Refusal> {
+    pub(super) fn read(&self, wanted: RegisterCluster) -> Result<(Cluster, EdgeAccess), Refusal> {
         let RegisterCluster { name, kubeconfig, context, labels, time_zone, namespace, egress } = wanted;
         fleet::check_object_name(&name).map_err(|why| Refusal::Invalid(format!("`name`: {why}")))?;
         check_labels(&labels)?;
@@ -171,7 +89,13 @@ impl App {
         Ok((cluster, access))
     }
 
-    fn new_cluster(&self, by: &Principal, cluster: Cluster, access: &EdgeAccess) -> Result<NewCluster, Refusal> {
+    /// The cluster as it is stored, its credential sealed.
+    pub(super) fn new_cluster(
+        &self,
+        by: &Principal,
+        cluster: Cluster,
+        access: &EdgeAccess,
+    ) -> Result<NewCluster, Refusal> {
         let credential = self
             .connections
             .vault()
@@ -223,14 +147,4 @@ pub(super) fn read_kubeconfig(text: &str, context: Option<&str>) -> Result<EdgeA
             .collect();
         Refusal::Flawed { summary: "the kubeconfig was refused".to_owned(), flaws }
     })
-}
-
-fn refused(name: String, refusal: &Refusal) -> Imported {
-    let mut reason = refusal.to_string();
-    if let Refusal::Flawed { flaws, .. } = refusal {
-        let told: Vec<String> =
-            flaws.iter().map(|flaw| format!("{} {} ({})", flaw.place, flaw.message, flaw.remedy)).collect();
-        reason = format!("{reason}: {}", told.join("; "));
-    }
-    Imported { name, outcome: "refused".to_owned(), reason }
 }

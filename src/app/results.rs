@@ -8,7 +8,7 @@ use super::{App, Page, PageRequest, Refusal, When};
 use crate::domain::attempt::{Attempt, Outcome};
 use crate::domain::plan::Plan;
 use crate::domain::target::TaskState;
-use crate::domain::{TaskId, Timestamp};
+use crate::domain::{ResourceRef, TaskId, Timestamp};
 use crate::store::{ResultQuery, ResultRow};
 
 /// What came of one task.
@@ -49,6 +49,12 @@ pub struct ResourceName {
     pub kind: String,
     /// Its name.
     pub name: String,
+}
+
+impl From<&ResourceRef> for ResourceName {
+    fn from(resource: &ResourceRef) -> Self {
+        Self { kind: resource.kind.name().to_owned(), name: resource.name.clone() }
+    }
 }
 
 /// An object of a cluster.
@@ -96,7 +102,7 @@ fn view(plan: &Plan, row: ResultRow, with_evidence: bool) -> Option<ResultView> 
     let evidence = ended.filter(|_| with_evidence).and_then(|end| serde_json::to_value(&end.evidence).ok());
     Some(ResultView {
         cluster: cluster_name,
-        resource: ResourceName { kind: planned.resource.kind.name().to_owned(), name: planned.resource.name.clone() },
+        resource: (&planned.resource).into(),
         from: planned.from.to_string(),
         to: planned.to.to_string(),
         outcome: task.state.name().to_owned(),

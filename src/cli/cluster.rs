@@ -10,13 +10,12 @@ use reqwest::Method;
 use super::bootstrap::Bootstrap;
 use super::connect::read_bounded;
 use super::import;
-use super::render::{Column, Output, Tone};
-use super::{Context, Ended};
+use super::render::{Column, Output, Tone, plain};
+use super::{Context, Ended, resources};
 use crate::api::client::segment;
 use crate::app::{
     ChangeCluster, CheckReport, ClusterView, FindingView, RegisterCluster, ResourcesView, RotateCredential, When,
 };
-use crate::domain::inventory::Resource;
 
 /// Clusters.
 #[derive(Debug, Subcommand)]
@@ -79,6 +78,9 @@ pub enum ClusterCommand {
     Resources {
         /// Its name
         name: String,
+        /// Read them now, instead of showing what was read last
+        #[arg(long)]
+        refresh: bool,
     },
     /// Replace the credential; the new one is tried first
     Rotate {
@@ -112,46 +114,6 @@ const COLUMNS: [Column<ClusterView>; 9] = [
     Column::wide("CREDENTIAL ENDS", |cluster: &ClusterView| instant(cluster.credential_expires_at, "")),
     Column::wide("ID", |cluster: &ClusterView| cluster.id.clone()),
 ];
-
-const FINDINGS: [Column<FindingView>; 4] = [
-    Column::new("", |finding: &FindingView| finding.level.clone()),
-    Column::new("WHAT", |finding: &FindingView| finding.what.clone()),
-    Column::new("SEEN", |finding: &FindingView| finding.seen.clone()),
-    Column::new("WHAT TO DO", |finding: &FindingView| finding.remedy.clone()),
-];
-
-const RESOURCES: [Column<Resource>; 8] = [
-    Column::new("KIND", |resource: &Resource| resource.id.kind.to_string()),
-    Column::new("NAME", |resource: &Resource| resource.id.name.clone()),
-    Column::new("VERSION", version),
-    Column::new("HEALTH", |resource: &Resource| resource.health.why_not().unwrap_or("ok").to_owned()),
-    Column::new("USED BY", users),
-    Column::new("HALF DONE", |resource: &Resource| resource.half_done.clone().unwrap_or_default()),
-    Column::wide("PARENT", |resource: &Resource| {
-        resource.parent.as_ref().map_or_else(String::new, ToString::to_string)
-    }),
-    Column::wide("NAMESPACE", |resource: &Resource| resource.namespace.clone()),
-];
-
-fn version(resource: &Resource) -> String {
-    match &resource.version {
-        Some(version) => version.to_string(),
-        None => {
-            let mut versions: Vec<&str> = resource.versions.iter().map(|seen| seen.version.as_str()).collect();
-            versions.sort_unstable();
-            versions.dedup();
-            versions.join(", ")
-        }
-    }
-}
-
-fn users(resource: &Resource) -> String {
-    let pods: Vec<String> = resource.workloads.iter().map(|pod| format!("{}/{}", pod.namespace, pod.pod)).collect();
-    match (pods.is_empty(), &resource.attached_to) {
-        (true, Some(node)) => format!("node {node}"),
-        _ => pods.join(", "),
-    }
-}
 
 fn why(cluster: &ClusterView) -> String {
     match (&cluster.why, &cluster.failing) {
@@ -224,12 +186,16 @@ impl ClusterCommand {
                     let _: ClusterView = client.send(Method::PATCH, &path, &change).await?;
                 }
                 let report: CheckReport = client.send(Method::POST, &format!("{path}/check"), &()).await?;
-                output.one(&report, |output| output.table(&report.findings, &FINDINGS))?;
+                output.one(&report, |output| findings(output, &report.findings))?;
                 return Ok(if report.level == "fail" { Ended::Failed } else { Ended::Done });
             }
-            Self::Resources { name } => {
-                let view: ResourcesView = client.get(&format!("clusters/{}/resources", segment(&name)), &[]).await?;
-                output.one(&view, |output| resources(output, &view))?;
+            Self::Resources { name, refresh } => {
+                let path = format!("clusters/{}/resources", segment(&name));
+                let view: ResourcesView = match refresh {
+                    true => client.send(Method::POST, &path, &()).await?,
+                    false => client.get(&path, &[]).await?,
+                };
+                output.one(&view, |output| resources::page(output, &view))?;
             }
             Self::Rotate { name, kubeconfig, context: chosen } => {
                 let kubeconfig = read_bounded(&kubeconfig, KUBECONFIG_BYTES_MAX)?;
@@ -288,29 +254,16 @@ fn shown(output: Output, cluster: &ClusterView) -> String {
     text
 }
 
-fn resources(output: Output, view: &ResourcesView) -> String {
-    let inventory = &view.inventory;
-    let components: Vec<String> = inventory
-        .control_plane
-        .iter()
-        .map(|component| format!("{} {}", component.name, component.versions.join(" and ")))
-        .collect();
-    let mut text = format!(
-        "Kubernetes {}; control plane: {}; read {} ago\n\n",
-        inventory.kubernetes,
-        if components.is_empty() { "none found".to_owned() } else { components.join(", ") },
-        crate::domain::Seconds(view.age_seconds),
-    );
-    text = super::render::plain(&text);
-    text.push_str(&output.table(&inventory.resources, &RESOURCES));
-    for under_way in &inventory.under_way {
-        text.push_str(&output.tone(Tone::Odd, &format!("under way: {}\n", under_way.by)));
-    }
-    for problem in &inventory.problems {
-        text.push_str(&output.tone(Tone::Odd, &format!("not read: {problem}\n")));
-    }
-    if !inventory.history.is_empty() {
-        text.push_str(&format!("history: {} finished upgrades from before\n", inventory.history.len()));
+/// A line for each finding, and below it what to do: some are long.
+fn findings(output: Output, findings: &[FindingView]) -> String {
+    let mut text = String::new();
+    for FindingView { level, what, seen, remedy } in findings {
+        let room = " ".repeat(5_usize.saturating_sub(level.len()));
+        text.push_str(&format!("{}{room} {:<14} {}\n", output.state(level), plain(what), plain(seen)));
+        if !remedy.is_empty() {
+            text.push_str(&output.tone(Tone::Strong, &format!("{:21}→ {remedy}", "")));
+            text.push('\n');
+        }
     }
     text
 }

@@ -20,8 +20,8 @@ use super::render::{Column, Output, Tone, plain};
 use super::{Context, Ended, audit, connect, result, rollout, watch};
 use crate::api::Client;
 use crate::app::{
-    Applied, ClusterView, FleetFile, FleetFiles, ImportClusters, Imported, MakePlan, PlanView, RegisterCluster,
-    ResultView, RolloutView, TargetView,
+    Applied, ClusterView, FleetFile, FleetFiles, ImportClusters, ImportOutcome, Imported, MakePlan, PlanView,
+    RegisterCluster, ResultView, RolloutView, TargetView,
 };
 use crate::domain::Entropy as _;
 use crate::settings::{Period, Settings};
@@ -249,8 +249,8 @@ async fn register(output: Output, client: &Client, fleet: Vec<Access>) -> anyhow
     for part in wanted.chunks(ImportClusters::MAX) {
         let part = ImportClusters { clusters: part.to_vec() };
         let report: Vec<Imported> = client.send(Method::POST, "clusters/import", &part).await?;
-        if let Some(refused) = report.iter().find(|imported| imported.outcome != "registered") {
-            bail!("{} was {}: {}", refused.name, refused.outcome, refused.reason);
+        if let Some(refused) = report.iter().find(|imported| imported.outcome != ImportOutcome::Registered) {
+            bail!("{} was {}: {}", refused.name, refused.outcome.name(), refused.reason);
         }
     }
     let mut answered = 0;

@@ -36,6 +36,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Targets that are stepped at the same moment: a step waits for the cluster most of its time.
 const STEPS_AT_ONCE: usize = 256;
 
+/// How long a request waits for inventories that are about to be read: a hundred clusters are read in that time.
+const INVENTORY_PATIENCE: Duration = Duration::from_secs(10);
+
 /// A hub that listens already, and does nothing yet.
 pub struct Hub {
     /// The use cases.
@@ -86,6 +89,7 @@ impl Hub {
             hub: hub.id,
             hub_limit: settings.engine.max_running,
             plan_max_age: settings.plan.max_age.duration(),
+            inventory_patience: INVENTORY_PATIENCE,
             images: settings.edge.images.clone(),
         });
         let engine = Arc::new(Engine {

@@ -1,9 +1,10 @@
 //! `fleetlift cluster import`: thousands of kubeconfigs at once, safe to repeat.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
@@ -13,7 +14,7 @@ use super::connect::read_bounded;
 use super::render::{Column, Output};
 use super::{Context, Ended};
 use crate::api::Client;
-use crate::app::{ImportClusters, Imported, RegisterCluster};
+use crate::app::{ImportClusters, ImportOutcome, Imported, RegisterCluster};
 
 /// Registers one cluster for each kubeconfig of a folder (named by the file), or for each context of one kubeconfig.
 #[derive(Debug, Args)]
@@ -27,109 +28,209 @@ pub struct Import {
     /// A label for all of them; as often as needed
     #[arg(long, value_name = "KEY=VALUE")]
     label: Vec<String>,
-    /// Where OpenEBS runs
-    #[arg(long, default_value = "openebs")]
-    namespace: String,
+    /// Where OpenEBS runs: `openebs` without
+    #[arg(long)]
+    namespace: Option<String>,
 }
 
 /// One request holds at most so many bytes of kubeconfigs: half of what the hub reads by default.
 const REQUEST_BYTES_MAX: usize = 2 << 20;
+
+/// The largest label file that is read.
+const LABEL_BYTES_MAX: u64 = 64 << 20;
 
 /// More files than this are a mistake.
 const FILES_MAX: usize = 100_000;
 
 const COLUMNS: [Column<Imported>; 3] = [
     Column::new("NAME", |imported: &Imported| imported.name.clone()),
-    Column::new("OUTCOME", |imported: &Imported| imported.outcome.clone()),
+    Column::new("OUTCOME", |imported: &Imported| imported.outcome.name().to_owned()),
     Column::new("WHY", |imported: &Imported| imported.reason.clone()),
 ];
 
+/// One cluster to be, and where its kubeconfig is.
+struct Source {
+    name: String,
+    kubeconfig: Kubeconfig,
+}
+
+enum Kubeconfig {
+    File(PathBuf),
+    Context {
+        text: Arc<str>,
+        context: String,
+    },
+    /// There is none to read, and why.
+    Missing(String),
+}
+
 impl Import {
     pub(super) async fn run(self, context: &Context, client: &Client) -> anyhow::Result<Ended> {
-        let wanted = self.wanted()?;
-        let progress = progress(context.output, wanted.len());
-        let mut report: Vec<Imported> = Vec::new();
-        let mut part = Vec::new();
-        let mut bytes = 0;
-        for cluster in wanted {
-            if part.len() >= ImportClusters::MAX || bytes + cluster.kubeconfig.len() > REQUEST_BYTES_MAX {
-                report.extend(send(client, std::mem::take(&mut part), &progress).await?);
-                bytes = 0;
+        let mut rows = self.labels.as_deref().map(read_rows).transpose()?.unwrap_or_default();
+        let common = self.common_labels()?;
+        let mut sources = self.sources()?;
+        let named: BTreeSet<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+        let strangers: Vec<String> = rows.keys().filter(|name| !named.contains(name.as_str())).cloned().collect();
+        sources.extend(strangers.into_iter().map(|name| {
+            let why = "the label file names it, and there is no kubeconfig of that name".to_owned();
+            Source { name, kubeconfig: Kubeconfig::Missing(why) }
+        }));
+
+        let mut sender = Sender {
+            client,
+            progress: progress(context.output, sources.len()),
+            batch: Vec::new(),
+            bytes: 0,
+            report: Vec::new(),
+        };
+        for source in sources {
+            match self.read(source, &mut rows, &common) {
+                Ok(cluster) => sender.add(cluster).await?,
+                Err(refused) => sender.refuse(refused),
             }
-            bytes += cluster.kubeconfig.len();
-            part.push(cluster);
         }
-        report.extend(send(client, part, &progress).await?);
-        progress.finish_and_clear();
-        let count = |outcome: &str| report.iter().filter(|imported| imported.outcome == outcome).count();
-        let (registered, unchanged, refused) = (count("registered"), count("unchanged"), count("refused"));
-        if context.output.for_people() {
-            let told: Vec<Imported> = report.into_iter().filter(|imported| imported.outcome == "refused").collect();
-            if !told.is_empty() {
-                context.output.list(&told, &COLUMNS)?;
-            }
-            context.output.say(&format!("{registered} registered, {unchanged} unchanged, {refused} refused"))?;
-        } else {
-            context.output.list(&report, &COLUMNS)?;
-        }
-        Ok(if refused == 0 { Ended::Done } else { Ended::Failed })
+        tell(context.output, sender.finish().await?)
     }
 
-    fn wanted(&self) -> anyhow::Result<Vec<RegisterCluster>> {
-        let mut rows = self.labels.as_deref().map(read_csv).transpose()?.unwrap_or_default();
-        let mut common = BTreeMap::new();
-        for text in &self.label {
+    fn common_labels(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let pair = |text: &String| {
             let (key, value) = text.split_once('=').with_context(|| format!("`{text}` is no KEY=VALUE"))?;
-            common.insert(key.to_owned(), value.to_owned());
-        }
-        let mut wanted = Vec::new();
-        for (name, kubeconfig, context) in self.sources()? {
-            let mut row = rows.remove(&name).unwrap_or_default();
-            let mut labels = common.clone();
-            let time_zone = row.remove("timeZone");
-            let namespace = row.remove("namespace").unwrap_or_else(|| self.namespace.clone());
-            let egress = row.remove("egress");
-            labels.append(&mut row);
-            wanted.push(RegisterCluster {
-                name,
-                kubeconfig,
-                context,
-                labels,
-                time_zone,
-                namespace: Some(namespace),
-                egress,
-            });
-        }
-        if let Some(name) = rows.keys().next() {
-            bail!("the label file names `{name}` (and {} more), which has no kubeconfig", rows.len() - 1);
-        }
-        Ok(wanted)
+            Ok((key.to_owned(), value.to_owned()))
+        };
+        self.label.iter().map(pair).collect()
     }
 
-    /// Name, kubeconfig and context of each cluster.
-    fn sources(&self) -> anyhow::Result<Vec<(String, String, Option<String>)>> {
+    /// What is to be imported, by name; nothing is read yet but a file of many contexts.
+    fn sources(&self) -> anyhow::Result<Vec<Source>> {
         if !self.from.is_dir() {
-            let text = read_bounded(&self.from, KUBECONFIG_BYTES_MAX)?;
-            return Ok(contexts(&text)?.into_iter().map(|name| (name.clone(), text.clone(), Some(name))).collect());
+            let text: Arc<str> = read_bounded(&self.from, KUBECONFIG_BYTES_MAX)?.into();
+            let source = |context: String| Source {
+                name: context.clone(),
+                kubeconfig: Kubeconfig::Context { text: Arc::clone(&text), context },
+            };
+            return Ok(contexts(&text)?.into_iter().map(source).collect());
         }
         let mut files: Vec<PathBuf> = Vec::new();
         for entry in std::fs::read_dir(&self.from).with_context(|| format!("can't read {}", self.from.display()))? {
-            let path = entry?.path();
+            let path = entry.with_context(|| format!("can't read {}", self.from.display()))?.path();
+            if self.labels.as_deref().is_some_and(|labels| is_same_file(labels, &path)) {
+                continue;
+            }
             let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
             if path.is_file() && !hidden {
                 files.push(path);
             }
-            if files.len() > FILES_MAX {
-                bail!("{} holds more than {FILES_MAX} files", self.from.display());
-            }
+            ensure!(files.len() <= FILES_MAX, "{} holds more than {FILES_MAX} files", self.from.display());
         }
+        ensure!(!files.is_empty(), "{} holds no files", self.from.display());
         files.sort();
-        let read = |path: PathBuf| {
+        let mut sources: Vec<Source> = Vec::with_capacity(files.len());
+        for path in files {
             let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-            Ok((name, read_bounded(&path, KUBECONFIG_BYTES_MAX)?, None))
-        };
-        files.into_iter().map(read).collect()
+            let kubeconfig = match sources.last() {
+                Some(before) if before.name == name => {
+                    Kubeconfig::Missing(format!("{} is a second file of that name: rename it", path.display()))
+                }
+                _ => Kubeconfig::File(path),
+            };
+            sources.push(Source { name, kubeconfig });
+        }
+        Ok(sources)
     }
+
+    /// The cluster with all that is said of it; one whose file can't be read is refused by itself.
+    fn read(
+        &self,
+        Source { name, kubeconfig }: Source,
+        rows: &mut BTreeMap<String, Row>,
+        common: &BTreeMap<String, String>,
+    ) -> Result<RegisterCluster, Imported> {
+        let (kubeconfig, context) = match kubeconfig {
+            Kubeconfig::Context { text, context } => (text.to_string(), Some(context)),
+            Kubeconfig::File(path) => match read_bounded(&path, KUBECONFIG_BYTES_MAX) {
+                Ok(text) => (text, None),
+                Err(error) => return Err(Imported::refused(name, format!("{error:#}"))),
+            },
+            Kubeconfig::Missing(why) => return Err(Imported::refused(name, why)),
+        };
+        let mut row = rows.remove(&name).unwrap_or_default();
+        let time_zone = row.remove("timeZone");
+        let namespace = row.remove("namespace").or_else(|| self.namespace.clone());
+        let egress = row.remove("egress");
+        let mut labels = common.clone();
+        labels.append(&mut row);
+        Ok(RegisterCluster { name, kubeconfig, context, labels, time_zone, namespace, egress })
+    }
+}
+
+/// Sends clusters in requests of a bearable size.
+struct Sender<'a> {
+    client: &'a Client,
+    progress: ProgressBar,
+    batch: Vec<RegisterCluster>,
+    bytes: usize,
+    report: Vec<Imported>,
+}
+
+impl Sender<'_> {
+    async fn add(&mut self, cluster: RegisterCluster) -> anyhow::Result<()> {
+        if self.batch.len() >= ImportClusters::MAX || self.bytes + cluster.kubeconfig.len() > REQUEST_BYTES_MAX {
+            self.send().await?;
+        }
+        self.bytes += cluster.kubeconfig.len();
+        self.batch.push(cluster);
+        Ok(())
+    }
+
+    fn refuse(&mut self, refused: Imported) {
+        self.progress.inc(1);
+        self.report.push(refused);
+    }
+
+    async fn finish(mut self) -> anyhow::Result<Vec<Imported>> {
+        self.send().await?;
+        self.progress.finish_and_clear();
+        Ok(self.report)
+    }
+
+    async fn send(&mut self) -> anyhow::Result<()> {
+        let clusters = std::mem::take(&mut self.batch);
+        self.bytes = 0;
+        if clusters.is_empty() {
+            return Ok(());
+        }
+        let count = clusters.len() as u64;
+        let sent =
+            self.client.send::<_, Vec<Imported>>(Method::POST, "clusters/import", &ImportClusters { clusters }).await;
+        let answered = self.report.len();
+        let sent = sent.with_context(|| {
+            format!("{answered} were answered before this; import again goes on: what is there stays as it is")
+        })?;
+        self.report.extend(sent);
+        self.progress.inc(count);
+        Ok(())
+    }
+}
+
+fn tell(output: Output, report: Vec<Imported>) -> anyhow::Result<Ended> {
+    let count = |outcome| report.iter().filter(|imported| imported.outcome == outcome).count();
+    let refused = count(ImportOutcome::Refused);
+    if output.for_people() {
+        let summary = format!(
+            "{} registered, {} changed, {} unchanged, {refused} refused",
+            count(ImportOutcome::Registered),
+            count(ImportOutcome::Changed),
+            count(ImportOutcome::Unchanged),
+        );
+        let told: Vec<Imported> = report.into_iter().filter(|imported| !imported.reason.is_empty()).collect();
+        if !told.is_empty() {
+            output.list(&told, &COLUMNS)?;
+        }
+        output.say(&summary)?;
+    } else {
+        output.list(&report, &COLUMNS)?;
+    }
+    Ok(if refused == 0 { Ended::Done } else { Ended::Failed })
 }
 
 /// The names of a kubeconfig's contexts; everything else of it is the hub's to judge.
@@ -150,20 +251,6 @@ fn contexts(text: &str) -> anyhow::Result<Vec<String>> {
     Ok(file.contexts.into_iter().map(|named| named.name).collect())
 }
 
-async fn send(
-    client: &Client,
-    clusters: Vec<RegisterCluster>,
-    progress: &ProgressBar,
-) -> anyhow::Result<Vec<Imported>> {
-    if clusters.is_empty() {
-        return Ok(Vec::new());
-    }
-    let count = clusters.len() as u64;
-    let report = client.send(Method::POST, "clusters/import", &ImportClusters { clusters }).await?;
-    progress.inc(count);
-    Ok(report)
-}
-
 fn progress(output: Output, count: usize) -> ProgressBar {
     if !output.live() {
         return ProgressBar::hidden();
@@ -173,50 +260,33 @@ fn progress(output: Output, count: usize) -> ProgressBar {
     if let Ok(style) = style { bar.with_style(style) } else { bar }
 }
 
-/// Rows by name: column → value, empty values left out.
-fn read_csv(file: &Path) -> anyhow::Result<BTreeMap<String, BTreeMap<String, String>>> {
-    let text = read_bounded(file, 64 << 20)?;
-    let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let (_, header) = lines.next().context("the label file is empty")?;
-    let header = split(header)?;
-    let name_at = header.iter().position(|column| column == "name").context("the label file has no column `name`")?;
-    let mut rows = BTreeMap::new();
-    for (number, line) in lines {
-        let values = split(line).with_context(|| format!("{}:{}", file.display(), number + 1))?;
-        if values.len() != header.len() {
-            bail!("{}:{}: {} values for {} columns", file.display(), number + 1, values.len(), header.len());
-        }
-        let row = header.iter().zip(&values).enumerate().filter(|(at, (_, value))| *at != name_at && !value.is_empty());
-        let row = row.map(|(_, (column, value))| (column.clone(), value.clone())).collect();
-        if rows.insert(values[name_at].clone(), row).is_some() {
-            bail!("{}:{}: {} is there twice", file.display(), number + 1, values[name_at]);
-        }
-    }
-    Ok(rows)
+/// Whether the label file lies among the kubeconfigs.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    one.file_name() == other.file_name() && one.canonicalize().ok() == other.canonicalize().ok()
 }
 
-/// The values of one line: separated by commas, in double quotes where they hold one.
-fn split(line: &str) -> anyhow::Result<Vec<String>> {
-    let mut values = Vec::new();
-    let mut value = String::new();
-    let mut quoted = false;
-    let mut characters = line.trim_end_matches('\r').chars().peekable();
-    while let Some(c) = characters.next() {
-        match c {
-            '"' if quoted && characters.peek() == Some(&'"') => {
-                characters.next();
-                value.push('"');
-            }
-            '"' => quoted = !quoted,
-            ',' if !quoted => values.push(std::mem::take(&mut value).trim().to_owned()),
-            c => value.push(c),
-        }
+/// A row of the label file: column → value, empty values left out.
+type Row = BTreeMap<String, String>;
+
+/// The label file's rows by name.
+fn read_rows(file: &Path) -> anyhow::Result<BTreeMap<String, Row>> {
+    let text = read_bounded(file, LABEL_BYTES_MAX)?;
+    let place = || format!("in {}", file.display());
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
+    let header = reader.headers().with_context(place)?.clone();
+    let name_at = header.iter().position(|column| column == "name");
+    let name_at = name_at.with_context(|| format!("{} has no column `name`", file.display()))?;
+    let mut rows = BTreeMap::new();
+    for record in reader.records() {
+        let record = record.with_context(place)?;
+        let name = record.get(name_at).unwrap_or_default().to_owned();
+        let values = header.iter().zip(&record).enumerate();
+        let row = values.filter(|(at, (_, value))| *at != name_at && !value.is_empty());
+        let row = row.map(|(_, (column, value))| (column.to_owned(), value.to_owned())).collect();
+        let line = record.position().map_or(0, csv::Position::line);
+        ensure!(rows.insert(name.clone(), row).is_none(), "{}:{line}: {name} is there twice", file.display());
     }
-    if quoted {
-        bail!("a quote is not closed");
-    }
-    values.push(value.trim().to_owned());
-    Ok(values)
+    Ok(rows)
 }
 
 #[cfg(test)]
@@ -224,9 +294,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quoted_values_may_hold_commas_and_quotes() {
-        assert_eq!(split(r#"a, "b, ""c""" ,,d"#).unwrap(), ["a", "b, \"c\"", "", "d"]);
-        assert!(split("\"a").is_err());
+    fn a_label_file_gives_a_row_a_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("labels.csv");
+        let rows = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            read_rows(&file).map_err(|error| format!("{error:#}"))
+        };
+        let found = rows("name, site,tier\r\nberlin-1,\"Berlin, Mitte\",\r\n").unwrap();
+        assert_eq!(found["berlin-1"], Row::from([("site".into(), "Berlin, Mitte".into())]));
+        assert!(rows("site\na\n").unwrap_err().contains("no column `name`"));
+        assert!(rows("name,site\na,b\na,c\n").unwrap_err().contains(":3: a is there twice"));
+        assert!(rows("name,site\na\n").unwrap_err().contains("line: 2"));
     }
 
     #[test]

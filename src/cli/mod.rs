@@ -17,6 +17,7 @@ mod migrate;
 mod open_files;
 mod plan;
 mod render;
+mod resources;
 mod result;
 mod rollout;
 mod sim;

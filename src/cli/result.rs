@@ -81,7 +81,7 @@ impl ResultCommand {
                 let query = [("evidence", evidence.to_string())];
                 let results: Vec<ResultView> = client.list(&path(&rollout), &query).await?;
                 output.document(&match format {
-                    ExportFormat::Csv => csv(&results),
+                    ExportFormat::Csv => csv(&results)?,
                     ExportFormat::Jsonl => lines(&results)?,
                 })?;
             }
@@ -133,45 +133,57 @@ fn lines(results: &[ResultView]) -> anyhow::Result<String> {
     Ok(text)
 }
 
-const HEADER: &str =
-    "cluster,kind,name,from,to,outcome,reason,attempts,startedAt,endedAt,job,jobUid,upgradeTask,upgradeTaskUid\n";
+const HEADER: [&str; 14] = [
+    "cluster",
+    "kind",
+    "name",
+    "from",
+    "to",
+    "outcome",
+    "reason",
+    "attempts",
+    "startedAt",
+    "endedAt",
+    "job",
+    "jobUid",
+    "upgradeTask",
+    "upgradeTaskUid",
+];
 
-fn csv(results: &[ResultView]) -> String {
-    let mut text = HEADER.to_owned();
+fn csv(results: &[ResultView]) -> anyhow::Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(HEADER)?;
     for result in results {
         let named = |object: &Option<NamedObject>| {
             object.clone().map_or_else(Default::default, |object| (object.name, object.uid.unwrap_or_default()))
         };
         let (job, job_uid): (String, String) = named(&result.job);
         let (task, task_uid): (String, String) = named(&result.upgrade_task);
-        let row = [
-            result.cluster.clone(),
-            result.resource.kind.clone(),
-            result.resource.name.clone(),
-            result.from.clone(),
-            result.to.clone(),
-            result.outcome.clone(),
-            result.reason.clone(),
-            result.attempts.to_string(),
-            instant(result.started_at, ""),
-            instant(result.ended_at, ""),
-            job,
-            job_uid,
-            task,
-            task_uid,
+        let row: [&str; HEADER.len()] = [
+            &result.cluster,
+            &result.resource.kind,
+            &result.resource.name,
+            &result.from,
+            &result.to,
+            &result.outcome,
+            &result.reason,
+            &result.attempts.to_string(),
+            &instant(result.started_at, ""),
+            &instant(result.ended_at, ""),
+            &job,
+            &job_uid,
+            &task,
+            &task_uid,
         ];
-        let row: Vec<String> = row.iter().map(|value| cell(value)).collect();
-        text.push_str(&row.join(","));
-        text.push('\n');
+        writer.write_record(row.map(cell))?;
     }
-    text
+    Ok(String::from_utf8(writer.into_inner()?)?)
 }
 
-/// One value: quoted where needed, and never a formula for whoever opens it in a spreadsheet.
+/// One value in one line, and never a formula for whoever opens it in a spreadsheet.
 fn cell(value: &str) -> String {
     let value = plain(value).replace(['\n', '\t'], " ");
-    let value = if value.starts_with(['=', '+', '-', '@']) { format!("'{value}") } else { value };
-    if value.contains([',', '"']) { format!("\"{}\"", value.replace('"', "\"\"")) } else { value }
+    if value.starts_with(['=', '+', '-', '@']) { format!("'{value}") } else { value }
 }
 
 #[cfg(test)]
@@ -179,9 +191,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cells_are_quoted_and_are_no_formulas() {
+    fn cells_are_one_line_and_no_formulas() {
         assert_eq!(cell("plain"), "plain");
-        assert_eq!(cell("a, \"b\"\nc"), "\"a, \"\"b\"\" c\"");
+        assert_eq!(cell("a, \"b\"\nc"), "a, \"b\" c");
         assert_eq!(cell("=cmd|' /C calc'!A0"), "'=cmd|' /C calc'!A0");
         assert_eq!(cell("x\u{1b}[31m"), "x[31m");
     }

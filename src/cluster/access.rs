@@ -55,6 +55,13 @@ impl fmt::Debug for Credential {
     }
 }
 
+impl Credential {
+    /// Whether both are one and the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.to_sealed_bytes() == other.to_sealed_bytes()
+    }
+}
+
 /// The bytes that are sealed do not hold a credential that this version knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the sealed bytes are not a credential of a format that this version knows")]

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::{Engine, every::every, renewal, step};
 use crate::cluster::{EdgeError, inventory};
 use crate::connections::{NotConnectable, Purpose};
-use crate::domain::{ClusterId, Inventory};
+use crate::domain::ClusterId;
 use crate::store::{StoreError, StoredInventory};
 
 /// How often clusters are looked for whose inventory is old.
@@ -18,14 +19,19 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// A cluster that did not answer is not asked again before this.
 const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
-/// Reads inventories until `stop` is cancelled.
+/// How soon there may be room again, when as many are being read as may be.
+const ROOM_AFTER: Duration = Duration::from_millis(50);
+
+/// Reads inventories until `stop` is cancelled, and then until those under way are read. A cluster that does not answer
+/// holds one place, not up the others.
 pub async fn run(engine: Arc<Engine>, stop: CancellationToken) {
     let mut hint = engine.store.committed();
+    let room = Arc::new(Semaphore::new(engine.bounds.inventories_at_once as usize));
+    let reads = TaskTracker::new();
     every(&stop, &mut hint, || async {
-        match refresh(&engine).await {
-            // A full batch: there is more.
-            Ok(read) if read >= engine.bounds.inventories_at_once => Duration::ZERO,
-            Ok(_) => LOOK_EVERY,
+        match begin_due(&engine, &room, &reads).await {
+            Ok(()) if room.available_permits() == 0 => ROOM_AFTER,
+            Ok(()) => LOOK_EVERY,
             Err(error) => {
                 tracing::warn!(%error, "inventories could not be refreshed, trying again");
                 LOOK_EVERY
@@ -33,26 +39,30 @@ pub async fn run(engine: Arc<Engine>, stop: CancellationToken) {
         }
     })
     .await;
+    reads.close();
+    reads.wait().await;
 }
 
-/// Reads one batch; says how many were due.
-async fn refresh(engine: &Arc<Engine>) -> Result<u32, StoreError> {
+/// Begins to read what is due, as far as there is room.
+async fn begin_due(engine: &Arc<Engine>, room: &Arc<Semaphore>, reads: &TaskTracker) -> Result<(), StoreError> {
+    let at_once = u32::try_from(room.available_permits()).unwrap_or(u32::MAX);
+    if at_once == 0 {
+        return Ok(());
+    }
     let now = engine.clock.now();
-    let at_once = engine.bounds.inventories_at_once;
     let (before, tried_before) = (now - engine.bounds.inventory_every, now - TRIED_AGAIN_AFTER);
-    let due = engine.store.claim_inventories(before, tried_before, now, at_once).await?;
-    let count = u32::try_from(due.len()).unwrap_or(u32::MAX);
-    let mut reads = JoinSet::new();
-    for cluster in due {
+    for cluster in engine.store.claim_inventories(before, tried_before, now, at_once).await? {
+        // Nobody else takes from it, and it is never closed.
+        let permit = Arc::clone(room).try_acquire_owned();
         let engine = Arc::clone(engine);
         reads.spawn(async move {
+            let _permit = permit;
             if let Err(error) = read_one(&engine, cluster).await {
                 tracing::info!(%cluster, %error, "an inventory could not be read");
             }
         });
     }
-    while reads.join_next().await.is_some() {}
-    Ok(count)
+    Ok(())
 }
 
 /// Why an inventory was not read.
@@ -72,7 +82,7 @@ async fn read_one(engine: &Engine, id: ClusterId) -> Result<(), Unread> {
     match inventory::read(&edge).await {
         Ok(read) => {
             step::reached(engine, &cluster, engine.clock.now()).await?;
-            engine.store.save_inventory(id, stored(&read)).await?;
+            engine.store.save_inventory(id, StoredInventory::from(&read)).await?;
             if let Err(error) = renewal::renew_if_due(engine, &cluster, &edge).await {
                 // There is a third of its life left to try again in; `cluster check` warns before the end.
                 tracing::warn!(cluster.name = %cluster.name, %error, "the cluster's token could not be renewed yet");
@@ -83,14 +93,5 @@ async fn read_one(engine: &Engine, id: ClusterId) -> Result<(), Unread> {
             step::note_silence(engine, &cluster, &error, engine.clock.now()).await?;
             Err(error.into())
         }
-    }
-}
-
-/// An inventory as it is kept.
-fn stored(inventory: &Inventory) -> StoredInventory {
-    StoredInventory {
-        taken_at: inventory.taken_at,
-        digest: inventory.digest(),
-        body: serde_json::to_string(inventory).unwrap_or_default(),
     }
 }

@@ -6,6 +6,7 @@
 mod allowed;
 mod cover;
 mod members;
+mod needs;
 mod repair;
 mod summary;
 mod tasks;
@@ -14,6 +15,7 @@ mod waves;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use self::needs::needs;
 pub use self::summary::summary;
 use self::tasks::ClusterTasks;
 use crate::domain::cluster::Cluster;
@@ -43,6 +45,8 @@ pub struct Known<'a> {
     pub cluster: &'a Cluster,
     /// The last reading of what it runs, if there is one.
     pub inventory: Option<&'a Inventory>,
+    /// Whether a rollout was done with the cluster since that reading.
+    pub overtaken: bool,
 }
 
 /// The hub's own rules.
@@ -219,13 +223,21 @@ fn readable<'a>(known: Known<'a>, rules: &Rules) -> Result<&'a Inventory, LeftOu
     }
     let is_recent = |inventory: &&Inventory| rules.now.since(inventory.taken_at) <= rules.max_age;
     let name = &cluster.name;
-    match (known.inventory.filter(is_recent), known.inventory, &cluster.reach.failing) {
+    let is_current = |inventory: &&Inventory| is_recent(inventory) && !known.overtaken;
+    match (known.inventory.filter(is_current), known.inventory, &cluster.reach.failing) {
         (Some(inventory), _, _) => Ok(inventory),
         (None, _, Some(failing)) => Err(left_out(
             "unreachable",
             format!(
                 "does not answer since {} ({}), and what it runs was not read lately",
                 failing.since, failing.error
+            ),
+        )),
+        (None, Some(_), None) if known.overtaken => Err(left_out(
+            "inventory_overtaken",
+            format!(
+                "a rollout was done with it since what it runs was last read; it is read again in the background, or by \
+                 `fleetlift cluster resources {name} --refresh`"
             ),
         )),
         (None, Some(old), None) => Err(left_out(

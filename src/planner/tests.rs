@@ -128,8 +128,10 @@ fn usual(version: &str) -> Inventory {
 }
 
 fn plan_of(fleet: &Fleet, known: &[(Cluster, Inventory)], request: &Request) -> Result<(Plan, Report), CannotPlan> {
-    let known: Vec<Known<'_>> =
-        known.iter().map(|(cluster, inventory)| Known { cluster, inventory: Some(inventory) }).collect();
+    let known: Vec<Known<'_>> = known
+        .iter()
+        .map(|(cluster, inventory)| Known { cluster, inventory: Some(inventory), overtaken: false })
+        .collect();
     plan(fleet, &known, request, &rules())
 }
 
@@ -313,12 +315,12 @@ fn clusters_that_cannot_be_planned_are_left_out_whole_with_the_reason() {
     let recent = usual("3.5.0");
     let stale = Inventory { taken_at: NOW - Duration::from_hours(25), ..usual("3.5.0") };
     let known = [
-        Known { cluster: &quarantined, inventory: Some(&recent) },
-        Known { cluster: &removed, inventory: Some(&recent) },
-        Known { cluster: &silent, inventory: Some(&stale) },
-        Known { cluster: &unread, inventory: None },
-        Known { cluster: &old, inventory: Some(&stale) },
-        Known { cluster: &silent_but_read, inventory: Some(&recent) },
+        Known { cluster: &quarantined, inventory: Some(&recent), overtaken: false },
+        Known { cluster: &removed, inventory: Some(&recent), overtaken: false },
+        Known { cluster: &silent, inventory: Some(&stale), overtaken: false },
+        Known { cluster: &unread, inventory: None, overtaken: false },
+        Known { cluster: &old, inventory: Some(&stale), overtaken: false },
+        Known { cluster: &silent_but_read, inventory: Some(&recent), overtaken: false },
     ];
     let (plan, report) = plan(&fleet(), &known, &request(), &rules()).unwrap();
     let codes: Vec<(&str, &str)> =
@@ -373,8 +375,10 @@ fn another_version_can_be_asked_for_unless_images_are_pinned() {
 #[test]
 fn foreign_images_are_refused_unless_the_daemon_allows_their_repository() {
     let known = [(cluster(1), usual("3.5.0"))];
-    let known: Vec<Known<'_>> =
-        known.iter().map(|(cluster, inventory)| Known { cluster, inventory: Some(inventory) }).collect();
+    let known: Vec<Known<'_>> = known
+        .iter()
+        .map(|(cluster, inventory)| Known { cluster, inventory: Some(inventory), overtaken: false })
+        .collect();
     let with = |target: &str, images: &[&str]| {
         let fleet = fleet_with("waves: [{name: all}]", &format!("openebs: 3.6.0, {target}"));
         let rules = Rules { images: images.iter().map(|&image| image.to_owned()).collect(), ..rules() };

@@ -3,10 +3,16 @@
 use super::session::{Session, Value, statements};
 use super::writer::Change;
 use super::{StoreError, StoredInventory};
-use crate::domain::{ClusterId, Timestamp};
+use crate::domain::{ClusterId, TargetId, Timestamp};
 
 statements! {
-    READ = "select taken_at_us, digest, body from inventories where cluster = $1";
+    READ = "
+        select taken_at_us, digest, body, cast(case when taken_at_us < overtaken_at_us then 1 else 0 end as bigint)
+        from inventories where cluster = $1";
+    // A rollout is done with the cluster: what was read before is read again at once.
+    OVERTAKE = "
+        update inventories set overtaken_at_us = $2
+        where cluster = (select cluster from targets where id = $1)";
     // A reading that was overtaken by a newer one changes nothing.
     SAVE = "
         insert into inventories (cluster, taken_at_us, digest, body) values ($1, $2, $3, $4)
@@ -16,29 +22,44 @@ statements! {
     CANDIDATES = "
         select clusters.id from clusters left join inventories on inventories.cluster = clusters.id
         where clusters.state = 'active'
-            and (inventories.taken_at_us is null or inventories.taken_at_us < $1)
-            and (clusters.inventory_tried_at_us is null or clusters.inventory_tried_at_us < $2)
-        order by coalesce(inventories.taken_at_us, 0), coalesce(clusters.inventory_tried_at_us, 0), clusters.id
+            and (inventories.taken_at_us is null or inventories.taken_at_us < $1
+                or inventories.taken_at_us < inventories.overtaken_at_us)
+            and (clusters.inventory_tried_at_us is null or clusters.inventory_tried_at_us < $2
+                or clusters.inventory_tried_at_us < inventories.overtaken_at_us)
+        order by case when inventories.taken_at_us < inventories.overtaken_at_us then 0
+                else coalesce(inventories.taken_at_us, 0) end,
+            coalesce(clusters.inventory_tried_at_us, 0), clusters.id
         limit $3";
     // Two daemons may have seen the same candidate: the second one finds it tried.
     TRY = "
         update clusters set inventory_tried_at_us = $2
-        where id = $1 and (inventory_tried_at_us is null or inventory_tried_at_us < $3)";
+        where id = $1 and (inventory_tried_at_us is null or inventory_tried_at_us < $3
+            or inventory_tried_at_us < (select overtaken_at_us from inventories where cluster = $1))";
 }
 
 pub(super) async fn read(session: &mut Session<'_>, id: ClusterId) -> Result<Option<StoredInventory>, StoreError> {
     let row = session.row(READ, vec![Value::text(id)]).await?;
     row.map(|row| {
         let mut columns = row.columns();
-        Ok(StoredInventory { taken_at: columns.time()?, digest: columns.id()?, body: columns.text()? })
+        Ok(StoredInventory {
+            taken_at: columns.time()?,
+            digest: columns.id()?,
+            body: columns.text()?,
+            overtaken: columns.int()? == 1,
+        })
     })
     .transpose()
 }
 
 pub(super) async fn save(change: &mut Change<'_>, id: ClusterId, inventory: StoredInventory) -> Result<(), StoreError> {
-    let StoredInventory { taken_at, digest, body } = inventory;
+    let StoredInventory { taken_at, digest, body, overtaken: _ } = inventory;
     let values = vec![Value::text(id), taken_at.into(), digest.as_str().into(), body.into()];
     change.session.run(SAVE, values).await.map(drop)
+}
+
+/// What the target's cluster runs was changed: whatever was read before `at` is out of date.
+pub(super) async fn overtake(change: &mut Change<'_>, target: TargetId, at: Timestamp) -> Result<(), StoreError> {
+    change.session.run(OVERTAKE, vec![Value::text(target), at.into()]).await.map(drop)
 }
 
 /// Clusters whose turn it is: looked up outside the writer, since that reads the whole table.

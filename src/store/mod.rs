@@ -146,7 +146,8 @@ pub trait Store: Send + Sync {
     /// The last inventory of a cluster, if one was read.
     async fn inventory(&self, id: ClusterId) -> Result<Option<StoredInventory>, StoreError>;
     /// Active clusters whose inventory is older than `before` or missing and that were not tried since `tried_before`,
-    /// oldest first; each is marked as tried at `now`, so that several daemons share the work.
+    /// oldest first, and before them those that a rollout was done with since they were read; each is marked as tried at
+    /// `now`, so that several daemons share the work.
     async fn claim_inventories(
         &self,
         before: Timestamp,
@@ -201,7 +202,8 @@ pub trait Store: Send + Sync {
     async fn next_due(&self, lease: &Lease) -> Result<Option<Timestamp>, StoreError>;
     /// One target with its tasks, its open attempt and its rollout's state, read in one transaction.
     async fn target_work(&self, id: TargetId) -> Result<TargetWork, StoreError>;
-    /// Commits one step of a target: every part of `commit` and the events, where the fence still holds.
+    /// Commits one step of a target: every part of `commit` and the events, where the fence still holds. With its end,
+    /// the cluster's inventory is due to be read again.
     async fn commit_target(&self, commit: TargetCommit, events: Vec<Event>) -> Result<(), StoreError>;
     /// Makes running targets of a rollout (or one target) due at `now`: something about them was decided elsewhere.
     async fn wake(&self, rollout: RolloutId, target: Option<TargetId>, now: Timestamp) -> Result<(), StoreError>;

@@ -9,7 +9,8 @@ use crate::domain::event::Event;
 use crate::domain::rollout::{Rollout, RolloutState, Wave};
 use crate::domain::target::{Target, TargetState, Task, TaskState};
 use crate::domain::{
-    ClusterId, DaemonId, HubId, InventoryDigest, PlanDigest, Revision, RolloutId, TargetId, TaskId, Timestamp, TokenId,
+    ClusterId, DaemonId, HubId, Inventory, InventoryDigest, PlanDigest, Revision, RolloutId, TargetId, TaskId,
+    Timestamp, TokenId,
 };
 
 /// A hub to be made, if the store is new.
@@ -52,6 +53,20 @@ pub struct StoredInventory {
     pub digest: InventoryDigest,
     /// JSON of a `domain::inventory::Inventory`.
     pub body: String,
+    /// Whether a rollout was done with the cluster since: what it says of versions may be gone. The store's to know;
+    /// what it says of an inventory that is saved changes nothing.
+    pub overtaken: bool,
+}
+
+impl From<&Inventory> for StoredInventory {
+    fn from(inventory: &Inventory) -> Self {
+        Self {
+            taken_at: inventory.taken_at,
+            digest: inventory.digest(),
+            body: serde_json::to_string(inventory).unwrap_or_default(),
+            overtaken: false,
+        }
+    }
 }
 
 /// A fleet configuration.
@@ -197,7 +212,7 @@ pub struct TargetCommit {
     pub tasks: Vec<(TaskId, TaskState)>,
     /// The attempt that is new or changed, as it shall be. One without an end becomes its task's open attempt.
     pub attempt: Option<Attempt>,
-    /// When the target is looked at next; kept for running targets only.
+    /// When a target that runs on is looked at next; when one that ends ended.
     pub due_at: Timestamp,
 }
 

@@ -12,10 +12,16 @@ struct Layout {
     postgres: &'static str,
 }
 
-const LAYOUTS: &[Layout] = &[Layout {
-    sqlite: include_str!("../../migrations/sqlite/0001_first.sql"),
-    postgres: include_str!("../../migrations/postgres/0001_first.sql"),
-}];
+const LAYOUTS: &[Layout] = &[
+    Layout {
+        sqlite: include_str!("../../migrations/sqlite/0001_first.sql"),
+        postgres: include_str!("../../migrations/postgres/0001_first.sql"),
+    },
+    Layout {
+        sqlite: include_str!("../../migrations/sqlite/0002_overtaken_inventories.sql"),
+        postgres: include_str!("../../migrations/postgres/0002_overtaken_inventories.sql"),
+    },
+];
 
 /// The layout that this version works with.
 #[expect(clippy::cast_possible_wrap, reason = "there are few layouts")]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::attempts;
 use super::budgets;
 use super::failure::{conflict, exactly_one};
+use super::inventories;
 use super::leases::{self, any_expired};
 use super::session::{Columns, Dialect, Session, Value, statements};
 use super::writer::Change;
@@ -203,6 +204,7 @@ pub(super) async fn commit(
     exactly_one(fenced, || format!("target {target}"))?;
     if state.is_some_and(|state| !matches!(state, TargetState::Running { .. })) {
         budgets::give_back(change, target).await?;
+        inventories::overtake(change, target, due_at).await?;
     }
     for (task, state) in &tasks {
         let values = vec![Value::text(task), Value::text(target), state.name().into(), Value::json(state)?];

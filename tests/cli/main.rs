@@ -3,5 +3,6 @@
 
 mod arrange;
 mod daemon;
+mod import;
 mod metrics;
 mod story;

@@ -20,8 +20,8 @@ fn an_operator_gets_from_kubeconfigs_to_verified_results() {
     let kubeconfigs = simulated.kubeconfigs.display().to_string();
     let labels = file("labels.csv");
     let import = ["cluster", "import", &kubeconfigs, "--labels", &labels];
-    assert!(daemon.ok(&import).out.contains("4 registered, 1 unchanged, 0 refused"));
-    assert!(daemon.ok(&import).out.contains("0 registered, 5 unchanged, 0 refused"));
+    assert!(daemon.ok(&import).out.contains("4 registered, 1 changed, 0 unchanged, 0 refused"));
+    assert!(daemon.ok(&import).out.contains("0 registered, 0 changed, 5 unchanged, 0 refused"));
     let listed = daemon.ok(&["cluster", "list", "-o", "json"]).json();
     assert_eq!(listed.as_array().unwrap().len(), 5);
     let checked = daemon.ok(&["cluster", "check", "edge-00001"]);
@@ -62,6 +62,22 @@ fn an_operator_gets_from_kubeconfigs_to_verified_results() {
     daemon.ok(&["rollout", "resume", &rollout]);
     daemon.ok(&["rollout", "wait", &rollout, "--timeout", "60s"]);
     status_has_what_scripts_need(&daemon.ok(&["rollout", "status", &rollout, "-o", "json"]).json());
+
+    // What was done is known at once.
+    let after = daemon.ok(&["plan", "--group", "stores", "-o", "json"]).json();
+    assert_eq!((&after["tasks"], &after["clusters"]), (&0.into(), &0.into()), "{after}");
+    assert!(
+        after["report"]["left_out"].as_array().unwrap().iter().all(|out| out["code"] == "already_there"),
+        "{after}"
+    );
+    let resources = daemon.ok(&["cluster", "resources", "edge-00001"]).out;
+    assert!(resources.contains("NEEDS") && resources.contains("already"), "{resources}");
+    let read = daemon.ok(&["cluster", "resources", "edge-00001", "--refresh", "-o", "json"]).json();
+    assert_eq!(
+        (&read["overtaken"], &read["needs"][0]["resource"]["kind"].is_string()),
+        (&false.into(), &true),
+        "{read}"
+    );
 
     // Results and the audit.
     let results = daemon.ok(&["result", "list", &rollout, "-o", "json"]).json();

@@ -69,6 +69,7 @@ impl Hub {
             hub: id,
             hub_limit: 100,
             plan_max_age: Duration::from_hours(24),
+            inventory_patience: Duration::from_secs(10),
             images: Vec::new(),
         };
         let hub = Self { app, by, database, key, id, daemon: Mutex::new(None), _folder: folder };

@@ -28,6 +28,7 @@ macro_rules! promises {
             a_replaced_credential_does_not_come_back,
             clusters_come_in_pages_by_name,
             inventories_are_shared_out_once_and_never_go_back,
+            an_inventory_is_read_again_at_once_when_a_rollout_is_done_with_its_cluster,
             fleets_and_plans_come_back_as_they_were,
             a_rollout_comes_back_as_it_was_started,
             a_rollout_is_changed_only_by_who_read_it_last,
@@ -187,6 +188,7 @@ pub async fn inventories_are_shared_out_once_and_never_go_back(backend: &dyn Bac
         taken_at: NOW + Duration::from_secs(seconds),
         digest: InventoryDigest::of(body.as_bytes()),
         body: body.to_owned(),
+        overtaken: false,
     };
     assert_eq!(other.inventory(cluster).await.unwrap(), None);
     other.save_inventory(cluster, inventory(2, "later")).await.unwrap();
@@ -195,6 +197,43 @@ pub async fn inventories_are_shared_out_once_and_never_go_back(backend: &dyn Bac
     let later = NOW + Duration::from_secs(1);
     let due = other.claim_inventories(later, later, later, 10).await.unwrap();
     assert!(!due.contains(&cluster) && due.len() == 5, "{due:?}");
+}
+
+pub async fn an_inventory_is_read_again_at_once_when_a_rollout_is_done_with_its_cluster(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 2).await;
+    let store = &scene.store;
+    let cluster = scene.targets[0].cluster;
+    let at = |seconds: u64| NOW + Duration::from_secs(seconds);
+    let long_ago = NOW - Duration::from_hours(1);
+    let due = |now: u64| async move { store.claim_inventories(long_ago, long_ago, at(now), 10).await.unwrap() };
+    let taken = |seconds: u64| StoredInventory {
+        taken_at: at(seconds),
+        digest: InventoryDigest::of(b"{}"),
+        body: "{}".to_owned(),
+        overtaken: false,
+    };
+    assert_eq!(due(0).await.len(), 2);
+    for target in &scene.targets {
+        store.save_inventory(target.cluster, taken(0)).await.unwrap();
+    }
+    let fence = scene.running(0).await;
+    assert_eq!(due(1).await, []);
+    let step = fleetlift::store::TargetCommit {
+        state: Some(TargetState::Succeeded { at: at(5) }),
+        due_at: at(5),
+        ..scene.step(0, fence)
+    };
+    store.commit_target(step, vec![]).await.unwrap();
+    assert!(store.inventory(cluster).await.unwrap().unwrap().overtaken);
+    assert_eq!(due(6).await, [cluster]);
+    // Once: whether it could be read or not.
+    assert_eq!(due(7).await, []);
+    // A reading that had begun before tells nothing new.
+    store.save_inventory(cluster, taken(4)).await.unwrap();
+    assert!(store.inventory(cluster).await.unwrap().unwrap().overtaken);
+    store.save_inventory(cluster, taken(6)).await.unwrap();
+    assert_eq!(store.inventory(cluster).await.unwrap().unwrap(), taken(6));
+    assert_eq!(due(8).await, []);
 }
 
 pub async fn fleets_and_plans_come_back_as_they_were(backend: &dyn Backend) {

@@ -12,12 +12,13 @@ use serde::Deserialize;
 use crate::api::extract::Params;
 use crate::api::table::Row;
 use crate::api::{Api, Problem};
-use crate::app::{Access, EventView, Page, Principal};
+use crate::app::{Access, EventView, Events, Page, Principal};
 
 const ASKED: &[(&str, &str)] = &[
     ("after", "events after this number"),
     ("limit", "at most so many entries (1 to 1000)"),
     ("rollout", "only of this rollout"),
+    ("cursor", "`next` of the page before"),
 ];
 
 pub(super) fn rows() -> Vec<Row> {
@@ -51,9 +52,8 @@ async fn list(
         Some(cursor) => cursor.parse().map_err(|_| Problem::malformed("`cursor` is not the `next` of a page"))?,
         None => after,
     };
-    let (items, end) = api.app.events(&by, after, rollout.as_deref(), limit).await?;
-    let next = (items.len() >= limit as usize).then(|| end.to_string());
-    Ok(Json(Page { items, next }))
+    let Events { items, end, more } = api.app.events(&by, after, rollout.as_deref(), limit).await?;
+    Ok(Json(Page { items, next: more.then(|| end.to_string()) }))
 }
 
 /// Events of one piece of an export.

@@ -41,6 +41,8 @@ pub(super) fn rows() -> Vec<Row> {
             .answers::<CheckReport>(),
         Row::get("/api/v1/clusters/{cluster}/resources", Access::Read, "What a cluster runs", resources)
             .answers::<ResourcesView>(),
+        Row::post("/api/v1/clusters/{cluster}/resources", Access::Operate, "Read now what a cluster runs", read)
+            .answers::<ResourcesView>(),
     ]
 }
 
@@ -117,4 +119,12 @@ async fn check(
 
 async fn resources(State(api): State<Arc<Api>>, Path(name): Path<String>) -> Result<Json<ResourcesView>, Problem> {
     Ok(Json(api.app.resources(&name).await?))
+}
+
+async fn read(
+    State(api): State<Arc<Api>>,
+    by: Principal,
+    Path(name): Path<String>,
+) -> Result<Json<ResourcesView>, Problem> {
+    Ok(Json(api.app.read_resources(&by, &name).await?))
 }

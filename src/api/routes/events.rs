@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::api::extract::Params;
 use crate::api::table::Row;
 use crate::api::{Api, Problem};
-use crate::app::{Access, EventView, Principal};
+use crate::app::{Access, EventView, Events, Principal};
 
 const ASKED: &[(&str, &str)] = &[
     ("after", "events after this number; `Last-Event-ID` beats it; from now on without either"),
@@ -81,7 +81,7 @@ async fn next(mut follower: Follower) -> Option<(Vec<Result<Event, Infallible>>,
             follower.checked = tokio::time::Instant::now();
         }
         let Follower { api, by, rollout, after, .. } = &follower;
-        let (events, end) = api.app.events(by, *after, rollout.as_deref(), 500).await.ok()?;
+        let Events { items: events, end, .. } = api.app.events(by, *after, rollout.as_deref(), 500).await.ok()?;
         follower.after = end;
         if !events.is_empty() {
             return Some((events.iter().map(|event| Ok(sent(event))).collect(), follower));

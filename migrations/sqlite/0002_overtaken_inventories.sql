@@ -1,0 +1,2 @@
+-- when a rollout last ended its work in the cluster: an inventory from before tells of versions that are gone
+alter table inventories add column overtaken_at_us integer;
