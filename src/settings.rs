@@ -37,8 +37,19 @@ pub struct Settings {
     pub edge: Edge,
     /// Plans.
     pub plan: Plan,
+    /// The audit.
+    pub audit: Audit,
     /// Logs and traces.
     pub telemetry: Telemetry,
+}
+
+/// The audit.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// Where signed checkpoints are appended: best on another disk or host than the database's. In the data folder
+    /// without.
+    pub checkpoint_file: Option<PathBuf>,
 }
 
 /// Where the hub remembers.

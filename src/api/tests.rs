@@ -12,6 +12,7 @@ use tower::ServiceExt as _;
 use super::table::Row;
 use super::{Limits, guard, metrics_router, router, routes};
 use crate::app::{App, CreateToken, Events, Role};
+use crate::audit::checkpoint::Signer;
 use crate::cluster::{self, AddressPolicy, Surroundings, Vault};
 use crate::connections::Connections;
 use crate::domain::{Clock as _, HubId};
@@ -47,6 +48,7 @@ async fn hub_with(limits: Limits) -> Hub {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         hub: hub.id,
+        signer: Arc::new(Signer::new(hub.id, &[7; 32]).unwrap()),
         hub_limit: 10,
         plan_max_age: Duration::from_secs(3600),
         inventory_patience: Duration::ZERO,

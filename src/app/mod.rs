@@ -3,6 +3,7 @@
 //! Each is one public method of [`App`]: it takes who asks and what for, and answers in the shape that the wire shows.
 
 mod check;
+mod checkpoint;
 mod clusters;
 mod events;
 mod explain;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use check::{CheckReport, FindingView, NeedView, ResourcesView};
+pub use checkpoint::Checkpoint;
 pub use clusters::{ChangeCluster, ClusterView, FailingView};
 pub use events::{EventView, Events};
 pub use explain::{ExplainedTask, Explanation, PredicateView};
@@ -52,6 +54,7 @@ pub use tokens::{CreateToken, CreatedToken, TokenView};
 pub use when::When;
 pub use whoami::WhoAmI;
 
+use crate::audit::checkpoint::Signer;
 use crate::connections::Connections;
 use crate::domain::event::{Event, EventType, Subject};
 use crate::domain::{Clock, Entropy, HubId};
@@ -69,6 +72,8 @@ pub struct App {
     pub entropy: Arc<dyn Entropy>,
     /// The hub's id.
     pub hub: HubId,
+    /// Signs how far the audit has come.
+    pub signer: Arc<Signer>,
     /// The most targets that the hub runs at once (`engine.max_running`).
     pub hub_limit: u32,
     /// How old inventories may be when a plan is made or started (`plan.max_age`).

@@ -7,10 +7,12 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::json;
 
+use super::checkpoints::{self, CHECKPOINT_FILE};
 use super::render::{Column, Output};
-use super::{Context, Ended};
+use super::{Context, Ended, connect};
 use crate::api::Client;
-use crate::app::EventView;
+use crate::app::{Checkpoint, EventView};
+use crate::audit::checkpoint::believed;
 use crate::audit::{Verified, Verifier, verify_lines};
 
 /// The audit.
@@ -31,10 +33,22 @@ pub enum AuditCommand {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// How far the chain has come, signed: keep it elsewhere, and the end can't be cut off unnoticed
+    Checkpoint {
+        /// Append it to this file; standard output without
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Verify the chain: of the hub, or offline of an export
     Verify {
         /// An export; `-` reads standard input
         file: Option<PathBuf>,
+        /// Checkpoints that were kept; for this machine's own hub, those that the daemon wrote are compared anyway
+        #[arg(long, value_name = "FILE")]
+        checkpoints: Vec<PathBuf>,
+        /// Believe only checkpoints of this key (64 hexadecimal characters)
+        #[arg(long)]
+        key: Option<String>,
     },
 }
 
@@ -58,15 +72,33 @@ impl AuditCommand {
                 Ok(Ended::Done)
             }
             Self::Export { out } => export(&context.client()?, out.as_deref()).await,
-            Self::Verify { file: None } => {
-                let mut export = tempfile_of(&context.client()?).await?;
-                std::io::Seek::rewind(&mut export)?;
-                tell(output, BufReader::new(export))
+            Self::Checkpoint { out } => {
+                let checkpoint: Checkpoint = context.client()?.get("audit/checkpoint", &[]).await?;
+                match out {
+                    Some(file) => checkpoints::append(&file, &checkpoint)?,
+                    None => output.document(&format!("{}\n", serde_json::to_string(&checkpoint)?))?,
+                }
+                Ok(Ended::Done)
             }
-            Self::Verify { file: Some(file) } if file == Path::new("-") => tell(output, std::io::stdin().lock()),
-            Self::Verify { file: Some(file) } => {
-                let export = std::fs::File::open(&file).with_context(|| format!("can't open {}", file.display()))?;
-                tell(output, BufReader::new(export))
+            Self::Verify { file, checkpoints, key } => {
+                let own = if file.is_none() { connect::local_data_dir(context)? } else { None };
+                let own = own.map(|folder| folder.join(CHECKPOINT_FILE)).filter(|file| file.exists());
+                let mut kept = Vec::new();
+                for file in checkpoints.iter().chain(&own) {
+                    kept.extend(read_checkpoints(file, key.as_deref())?);
+                }
+                match file {
+                    None => {
+                        let export = tempfile_of(&context.client()?).await?;
+                        tell(output, BufReader::new(export), &kept)
+                    }
+                    Some(file) if file == Path::new("-") => tell(output, std::io::stdin().lock(), &kept),
+                    Some(file) => {
+                        let export =
+                            std::fs::File::open(&file).with_context(|| format!("can't open {}", file.display()))?;
+                        tell(output, BufReader::new(export), &kept)
+                    }
+                }
             }
         }
     }
@@ -98,22 +130,33 @@ async fn tempfile_of(client: &Client) -> anyhow::Result<std::fs::File> {
     std::fs::remove_file(&path)?;
     write_export(client, &mut file).await?;
     file.flush()?;
+    std::io::Seek::rewind(&mut file)?;
     Ok(file)
+}
+
+fn read_checkpoints(file: &Path, key: Option<&str>) -> anyhow::Result<Vec<Checkpoint>> {
+    let open = std::fs::File::open(file).with_context(|| format!("can't open {}", file.display()))?;
+    believed(BufReader::new(open), key).with_context(|| format!("the checkpoints in {}", file.display()))
 }
 
 /// Verifies the hub's chain and answers how many entries hold.
 pub async fn verify_hub(client: &Client) -> anyhow::Result<Verified> {
-    let mut export = tempfile_of(client).await?;
-    std::io::Seek::rewind(&mut export)?;
+    let export = tempfile_of(client).await?;
     Ok(verify_lines(BufReader::new(export), Verifier::from_the_beginning([]))?)
 }
 
-fn tell(output: Output, lines: impl BufRead) -> anyhow::Result<Ended> {
-    match verify_lines(lines, Verifier::from_the_beginning([])) {
+fn tell(output: Output, lines: impl BufRead, kept: &[Checkpoint]) -> anyhow::Result<Ended> {
+    match verify_lines(lines, Verifier::from_the_beginning(kept.iter().map(Checkpoint::head))) {
         Ok(verified) => {
-            let Verified { events, after: _, head, compared: _ } = verified;
-            let found = json!({"verified": true, "events": events, "head": {"seq": head.seq, "hash": head.hash}});
-            output.one(&found, |_| format!("audit: {events} entries verified, head {} {}", head.seq, head.hash))?;
+            let Verified { events, after: _, head, compared } = verified;
+            let found = json!({"verified": true, "events": events, "checkpoints": compared,
+                "head": {"seq": head.seq, "hash": head.hash}});
+            let compared = match kept.iter().max_by_key(|checkpoint| checkpoint.seq) {
+                Some(last) => format!("{compared} checkpoints fit, the last of {}", last.at),
+                None => "compared with no checkpoint (see `audit checkpoint`)".to_owned(),
+            };
+            let told = format!("audit: {events} entries verified, head {} {}\n{compared}", head.seq, head.hash);
+            output.one(&found, |_| told)?;
             Ok(Ended::Done)
         }
         Err(error) => {

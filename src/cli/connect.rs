@@ -104,6 +104,16 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|entry| entry.uid() == 0)
 }
 
+/// The data folder of this machine's own daemon, when that is the hub that is meant.
+pub fn local_data_dir(context: &Context) -> anyhow::Result<Option<PathBuf>> {
+    let folder = data_dir(context)?;
+    let is_meant = match &context.global.server {
+        Some(server) => is_local(server, &folder),
+        None => context.global.data_dir.is_some() || saved(context)?.is_none(),
+    };
+    Ok(is_meant.then_some(folder))
+}
+
 /// Where `login` saves.
 pub fn saved_file(context: &Context) -> anyhow::Result<PathBuf> {
     if let Some(folder) = context.variable("XDG_CONFIG_HOME") {

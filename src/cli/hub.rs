@@ -10,10 +10,12 @@ use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::checkpoints::{self, CHECKPOINT_FILE};
 use super::connect::{ADDRESS_FILE, TOKEN_FILE, read_small};
 use super::login::write_private;
 use crate::api::{self, Limits, Listen, Server};
 use crate::app::App;
+use crate::audit::checkpoint::Signer;
 use crate::cluster::{self, AddressPolicy, Egress, Network, Surroundings, Vault};
 use crate::connections::Connections;
 use crate::domain::{Clock, DaemonId, Entropy, HubId};
@@ -52,6 +54,7 @@ pub struct Hub {
     server: Server,
     metrics_server: Option<Server>,
     limits: Limits,
+    checkpoint_file: PathBuf,
     data_dir: PathBuf,
 }
 
@@ -79,6 +82,7 @@ impl Hub {
             clock: clock.clone(),
             metrics: metrics.clone(),
         };
+        let signer = Arc::new(Signer::new(hub.id, keyring.audit_seed().as_slice())?);
         let vault = Vault::new(keyring, hub.id);
         let connections = Arc::new(Connections::new(store.clone(), vault, around, egresses(settings)?));
         let app = Arc::new(App {
@@ -87,6 +91,7 @@ impl Hub {
             clock: clock.clone(),
             entropy: entropy.clone(),
             hub: hub.id,
+            signer,
             hub_limit: settings.engine.max_running,
             plan_max_age: settings.plan.max_age.duration(),
             inventory_patience: INVENTORY_PATIENCE,
@@ -114,18 +119,31 @@ impl Hub {
             request_deadline: settings.api.request_deadline.duration(),
         };
         let url = server.url();
+        let checkpoint_file = settings.audit.checkpoint_file.clone().unwrap_or_else(|| data_dir.join(CHECKPOINT_FILE));
         let data_dir = data_dir.to_owned();
-        Ok(Self { app, url, first_token, engine, metrics, server, metrics_server, limits, data_dir })
+        Ok(Self { app, url, first_token, engine, metrics, server, metrics_server, limits, checkpoint_file, data_dir })
     }
 
     /// Works until `stop`: then no new step begins, those under way end, and requests are answered.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { app, url, first_token: _, engine, metrics, server, metrics_server, limits, data_dir } = self;
+        let Self {
+            app,
+            url,
+            first_token: _,
+            engine,
+            metrics,
+            server,
+            metrics_server,
+            limits,
+            checkpoint_file,
+            data_dir,
+        } = self;
         let address_file = data_dir.join(ADDRESS_FILE);
         write_private(&address_file, &format!("{url}\n"))
             .with_context(|| format!("can't write {}", address_file.display()))?;
         let tasks = TaskTracker::new();
         tasks.spawn(engine::run(engine, stop.clone()));
+        tasks.spawn(checkpoints::keep(app.clone(), checkpoint_file, stop.clone()));
         if let Some(server) = metrics_server {
             let router = api::metrics_router(app.clone(), metrics.clone());
             let (serving, stopping) = (stop.clone(), stop.clone());

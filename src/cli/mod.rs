@@ -2,6 +2,7 @@
 
 mod audit;
 mod bootstrap;
+mod checkpoints;
 mod cluster;
 mod completion;
 mod connect;

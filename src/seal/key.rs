@@ -99,6 +99,12 @@ impl SealingKey {
         ids::hex(&digest)
     }
 
+    /// A secret for signing the audit, which follows from the key and tells nothing about it.
+    pub fn audit_seed(&self) -> Zeroizing<[u8; 32]> {
+        let digest = Sha256::new().chain_update(b"fleetlift audit signing key 1").chain_update(self.bytes.as_slice());
+        Zeroizing::new(digest.finalize().into())
+    }
+
     pub(super) fn bytes(&self) -> &[u8; KEY_BYTES] {
         &self.bytes
     }

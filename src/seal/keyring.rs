@@ -61,6 +61,11 @@ impl Keyring {
         Self { current, previous }
     }
 
+    /// The secret that the audit's checkpoints are signed with.
+    pub fn audit_seed(&self) -> Zeroizing<[u8; 32]> {
+        self.current.audit_seed()
+    }
+
     /// What the store of `hub` shall hold: see [`Self::check`].
     pub fn check_value(&self, hub: HubId) -> String {
         self.current.check_value(hub)

@@ -67,7 +67,8 @@ fn a_restart_keeps_everything_and_a_wrong_sealing_key_is_refused() {
     assert_eq!(code, 0);
     let daemon = Daemon::start_in(folder, &[]);
     assert!(daemon.ok(&["token", "list"]).out.contains("kept"));
-    daemon.ok(&["audit", "verify"]);
+    let verified = daemon.ok(&["audit", "verify"]).out;
+    assert!(verified.contains("checkpoints fit"), "{verified}");
     let (folder, _) = daemon.end("-INT");
     let key = folder.path().join("other.key");
     fs::write(&key, "b3RoZXIta2V5LW90aGVyLWtleS1vdGhlci1rZXkhIS4=\n").unwrap();
@@ -79,6 +80,27 @@ fn a_restart_keeps_everything_and_a_wrong_sealing_key_is_refused() {
         &["daemon", "--listen", "127.0.0.1:0", "--data-dir", &data, "--config", &settings.display().to_string()],
     );
     assert!(refused.code == 1 && refused.err.contains("key"), "{refused:?}");
+}
+
+#[test]
+fn an_audit_whose_end_was_cut_off_is_told_at_start_and_by_verify() {
+    let daemon = Daemon::start(&[]);
+    daemon.ok(&["token", "create", "forgotten"]);
+    let (folder, _) = daemon.end("-TERM");
+    let database = format!("sqlite:{}", folder.path().join("data/fleetlift.db").display());
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        use sqlx::Connection as _;
+        let mut database = sqlx::SqliteConnection::connect(&database).await.unwrap();
+        let cut = "drop trigger events_are_not_deleted;
+            delete from events where seq = (select max(seq) from events);
+            update audit_head set seq = (select max(seq) from events),
+                hash = (select hash from events order by seq desc limit 1);";
+        sqlx::raw_sql(cut).execute(&mut database).await.unwrap();
+    });
+    let daemon = Daemon::start_in(folder, &[]);
+    until("the daemon tells", || daemon.log().contains("the audit does not lead to the checkpoint"));
+    let verified = daemon.run(&["audit", "verify"]);
+    assert!(verified.code == 1 && verified.err.contains("history was"), "{verified:?}");
 }
 
 #[test]

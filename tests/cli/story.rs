@@ -90,7 +90,21 @@ fn an_operator_gets_from_kubeconfigs_to_verified_results() {
     daemon.ok(&["audit", "verify"]);
     daemon.ok(&["audit", "export", "--out", &chain]);
     assert_eq!(bare(folder, &["audit", "verify", &chain]).code, 0);
-    fs::write(&chain, fs::read_to_string(&chain).unwrap().replacen("lunch", "lurch", 1)).unwrap();
+    let checkpoint = file("checkpoint.jsonl");
+    daemon.ok(&["audit", "checkpoint", "--out", &checkpoint]);
+    daemon.ok(&["audit", "export", "--out", &chain]);
+    let kept = bare(folder, &["audit", "verify", &chain, "--checkpoints", &checkpoint]);
+    assert!(kept.code == 0 && kept.out.contains("1 checkpoints fit"), "{kept:?}");
+    let whole = fs::read_to_string(&chain).unwrap();
+    let cut = file("cut.jsonl");
+    fs::write(&cut, &whole[..=whole.trim_end().rfind('\n').unwrap()]).unwrap();
+    assert_eq!(bare(folder, &["audit", "verify", &cut]).code, 0, "by itself a cut end can't be seen");
+    let cut_off = bare(folder, &["audit", "verify", &cut, "--checkpoints", &checkpoint]);
+    assert!(cut_off.code == 1 && cut_off.err.contains("cut off"), "{cut_off:?}");
+    fs::write(&checkpoint, fs::read_to_string(&checkpoint).unwrap().replace("\"seq\":", "\"seq\":1")).unwrap();
+    let forged = bare(folder, &["audit", "verify", &cut, "--checkpoints", &checkpoint]);
+    assert!(forged.code == 1 && forged.err.contains("signature"), "{forged:?}");
+    fs::write(&chain, whole.replacen("lunch", "lurch", 1)).unwrap();
     let broken = bare(folder, &["audit", "verify", &chain]);
     assert!(broken.code == 1 && broken.err.contains("edited"), "{broken:?}");
 }

@@ -8,6 +8,7 @@ use fleetlift::app::{
     App, FleetFile, FleetFiles, MakePlan, PageRequest, PlanView, Principal, RegisterCluster, ResultView, Role,
     RolloutView, StartRollout,
 };
+use fleetlift::audit::checkpoint::Signer;
 use fleetlift::cluster::{AddressPolicy, Limits, Surroundings, Vault};
 use fleetlift::connections::Connections;
 use fleetlift::domain::event::Actor;
@@ -67,6 +68,7 @@ impl Hub {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             hub: id,
+            signer: Arc::new(Signer::new(id, &[7; 32]).unwrap()),
             hub_limit: 100,
             plan_max_age: Duration::from_hours(24),
             inventory_patience: Duration::from_secs(10),

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::api::extract::Params;
 use crate::api::table::Row;
 use crate::api::{Api, Problem};
-use crate::app::{Access, EventView, Events, Page, Principal};
+use crate::app::{Access, Checkpoint, EventView, Events, Page, Principal};
 
 const ASKED: &[(&str, &str)] = &[
     ("after", "events after this number"),
@@ -26,6 +26,8 @@ pub(super) fn rows() -> Vec<Row> {
         Row::get("/api/v1/audit", Access::Audit, "Audit events, oldest first", list)
             .query(ASKED)
             .answers::<Page<EventView>>(),
+        Row::get("/api/v1/audit/checkpoint", Access::Audit, "How far the chain has come, signed", checkpoint)
+            .answers::<Checkpoint>(),
         Row::get("/api/v1/audit/export", Access::Audit, "The whole chain as JSON lines, as it was hashed", export)
             .query(&ASKED[..1])
             .streams(),
@@ -54,6 +56,10 @@ async fn list(
     };
     let Events { items, end, more } = api.app.events(&by, after, rollout.as_deref(), limit).await?;
     Ok(Json(Page { items, next: more.then(|| end.to_string()) }))
+}
+
+async fn checkpoint(State(api): State<Arc<Api>>) -> Result<Json<Checkpoint>, Problem> {
+    Ok(Json(api.app.checkpoint().await?))
 }
 
 /// Events of one piece of an export.
