@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::app::{Flaw, Refusal};
+use crate::store::StoreError;
 
 /// An answer that says what went wrong and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -67,7 +68,15 @@ impl From<Refusal> for Problem {
             Refusal::Store(error) => {
                 // The caller learns that it may try again; what failed is the operator's to read.
                 tracing::error!(error = %chain(&error), "the store failed: {}", chain(&error));
-                let detail = "the hub's database does not answer; nothing was changed, try again later";
+                let detail = match error {
+                    StoreError::Full(_) => {
+                        "the disk under the hub's database is full; nothing was changed: make room there, and try again"
+                    }
+                    StoreError::Corrupt { .. } | StoreError::Unusable { .. } => {
+                        "the hub's database cannot be read as it is; nothing was changed: its log says more"
+                    }
+                    _ => "the hub's database does not answer; nothing was changed, try again later",
+                };
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "store", detail)
             }
         }

@@ -79,7 +79,8 @@ impl From<StoreError> for Refusal {
             error @ (StoreError::BudgetUsedUp { .. }
             | StoreError::Corrupt { .. }
             | StoreError::Unusable { .. }
-            | StoreError::Unavailable(_)) => Self::Store(error),
+            | StoreError::Unavailable(_)
+            | StoreError::Full(_)) => Self::Store(error),
         }
     }
 }

@@ -19,6 +19,7 @@ pub(super) fn failed(error: sqlx::Error) -> StoreError {
                     let what = database.constraint().unwrap_or_else(|| database.message());
                     StoreError::Conflict { what: format!("a row ({what})") }
                 }
+                _ if is_full(database.code().as_deref()) => StoreError::Full(Box::new(error)),
                 _ if is_damaged(database.code().as_deref()) => {
                     StoreError::Corrupt { what: "a page".to_owned(), why: database.message().to_owned() }
                 }
@@ -35,6 +36,11 @@ pub(super) fn failed(error: sqlx::Error) -> StoreError {
         | sqlx::Error::ColumnNotFound(_) => corrupt("an answer", &error),
         _ => StoreError::Unavailable(Box::new(error)),
     }
+}
+
+/// SQLite's "full", Postgres's "disk full".
+fn is_full(code: Option<&str>) -> bool {
+    matches!(code, Some("13" | "53100"))
 }
 
 /// SQLite's "malformed" and "not a database", Postgres's class "internal error: data or index corrupted".
@@ -57,30 +63,39 @@ pub(super) fn exactly_one(changed: u64, what: impl FnOnce() -> String) -> Result
 
 /// One failure that several callers are told of.
 #[derive(Debug, Clone)]
-pub(super) struct Shared(Arc<dyn Error + Send + Sync>);
+pub(super) struct Shared {
+    why: Arc<dyn Error + Send + Sync>,
+    full: bool,
+}
 
 impl Shared {
-    pub(super) fn new(error: Box<dyn Error + Send + Sync>) -> Self {
-        Self(error.into())
+    pub(super) fn new(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(why) => Self { why: why.into(), full: false },
+            StoreError::Full(why) => Self { why: why.into(), full: true },
+            other => Self { why: Arc::new(other), full: false },
+        }
     }
 
     pub(super) fn saying(sentence: &str) -> Self {
-        Self::new(sentence.into())
+        let why: Box<dyn Error + Send + Sync> = sentence.into();
+        Self { why: why.into(), full: false }
     }
 
-    pub(super) fn unavailable(&self) -> StoreError {
-        StoreError::Unavailable(Box::new(self.clone()))
+    pub(super) fn to_error(&self) -> StoreError {
+        let why = Box::new(self.clone());
+        if self.full { StoreError::Full(why) } else { StoreError::Unavailable(why) }
     }
 }
 
 impl Display for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.why.fmt(f)
     }
 }
 
 impl Error for Shared {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source()
+        self.why.source()
     }
 }

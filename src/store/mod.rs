@@ -93,17 +93,20 @@ pub enum StoreError {
         /// Why, and the way out.
         why: String,
     },
-    /// The database cannot be written or read now (full disk, lost connection); nothing was changed. Only a Postgres
+    /// The database cannot be written or read now (a lost connection, a failing disk); nothing was changed. Only a Postgres
     /// whose connection broke in the very commit may have changed everything that was asked for: the row's version tells,
     /// when it is read again.
     #[error("the database does not answer")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The disk under the database is full; nothing was changed. It goes on when there is room.
+    #[error("the disk under the database is full")]
+    Full(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl StoreError {
     /// Whether the same call may succeed later without anybody's doing.
     pub const fn may_pass(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::BudgetUsedUp { .. })
+        matches!(self, Self::Unavailable(_) | Self::Full(_) | Self::BudgetUsedUp { .. })
     }
 }
 

@@ -124,7 +124,7 @@ impl Writer {
         F: for<'t, 'c> FnOnce(&'t mut Change<'c>) -> BoxFuture<'t, Result<T, StoreError>> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let ended = || Shared::saying("the store was closed").unavailable();
+        let ended = || Shared::saying("the store was closed").to_error();
         let queued = Queued { work: Some(work), result: None, reply };
         self.queue.send(Box::new(queued)).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
@@ -160,7 +160,7 @@ where
         Box::pin(async move {
             let Some(work) = self.work.take() else { return Ran::Undone };
             match work(change).await {
-                Err(StoreError::Unavailable(why)) => Ran::Broken(Shared::new(why)),
+                Err(why @ (StoreError::Unavailable(_) | StoreError::Full(_))) => Ran::Broken(Shared::new(why)),
                 result => {
                     let done = result.is_ok();
                     self.result = Some(result);
@@ -174,8 +174,8 @@ where
         let result = match (committed, self.result) {
             (Ok(()), Some(result)) => result,
             // A refusal, too, was found beside changes that do not count now.
-            (Err(why), _) => Err(why.unavailable()),
-            (Ok(()), None) => Err(Shared::saying("the command was not run").unavailable()),
+            (Err(why), _) => Err(why.to_error()),
+            (Ok(()), None) => Err(Shared::saying("the command was not run").to_error()),
         };
         // The caller may have left; what it asked for is done all the same.
         let _ = self.reply.send(result);
@@ -214,7 +214,7 @@ impl Desk {
     async fn commit(&mut self, group: &mut [Box<dyn Command>]) -> Result<(), Shared> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.address.connect().await.map_err(shared)?,
+            None => self.address.connect().await.map_err(Shared::new)?,
         };
         match transact(&mut connection, group).await {
             Ok(head) => {
@@ -241,38 +241,31 @@ async fn transact(connection: &mut Connection, group: &mut [Box<dyn Command>]) -
         Dialect::Sqlite => "begin immediate",
         Dialect::Postgres => BEGIN_POSTGRES,
     };
-    change.session.batch(begin).await.map_err(shared)?;
-    let head: Head = events::lock_head(&mut change.session).await.map_err(shared)?;
+    change.session.batch(begin).await.map_err(Shared::new)?;
+    let head: Head = events::lock_head(&mut change.session).await.map_err(Shared::new)?;
     let alone = group.len() == 1;
     let mut savepoint = "savepoint command";
     for command in group {
         if !alone {
-            change.session.batch(savepoint).await.map_err(shared)?;
+            change.session.batch(savepoint).await.map_err(Shared::new)?;
             savepoint = "release savepoint command; savepoint command";
         }
         let told = change.told.len();
         match command.run(&mut change).await {
             Ran::Done => {}
             Ran::Undone if alone => {
-                change.session.batch("rollback").await.map_err(shared)?;
+                change.session.batch("rollback").await.map_err(Shared::new)?;
                 return Ok(head.seq);
             }
             Ran::Undone => {
-                change.session.batch("rollback to savepoint command").await.map_err(shared)?;
+                change.session.batch("rollback to savepoint command").await.map_err(Shared::new)?;
                 change.told.truncate(told);
             }
             Ran::Broken(why) => return Err(why),
         }
     }
     let told = std::mem::take(&mut change.told);
-    let head = events::append(&mut change.session, head, &told).await.map_err(shared)?;
-    change.session.batch("commit").await.map_err(shared)?;
+    let head = events::append(&mut change.session, head, &told).await.map_err(Shared::new)?;
+    change.session.batch("commit").await.map_err(Shared::new)?;
     Ok(head)
-}
-
-fn shared(error: StoreError) -> Shared {
-    match error {
-        StoreError::Unavailable(why) => Shared::new(why),
-        other => Shared::new(Box::new(other)),
-    }
 }

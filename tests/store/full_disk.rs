@@ -51,7 +51,7 @@ async fn it_fills_its_disk() {
         for answer in write().await {
             match answer {
                 Ok(()) => promised += 1,
-                Err(StoreError::Unavailable(_)) => refused += 1,
+                Err(StoreError::Full(_)) => refused += 1,
                 Err(other) => panic!("{other:?}"),
             }
         }
