@@ -56,9 +56,21 @@ pub(super) fn settle(
     found: Result<Option<ObjectMeta>, EdgeError>,
     first: EdgeError,
 ) -> Result<Created, EdgeError> {
-    let Ok(Some(found)) = found else {
+    let found = match found {
+        Ok(Some(found)) => found,
+        // The name is taken, perhaps by ourselves: as long as nobody has seen by whom, that is no verdict.
+        Ok(None) if matches!(first, EdgeError::Conflict { exists: true, .. }) => {
+            return Err(unsettled(noun, planned, "an object of that name was there, and is gone"));
+        }
+        Err(unread) if matches!(first, EdgeError::Conflict { exists: true, .. }) => {
+            return Err(unsettled(
+                noun,
+                planned,
+                &format!("an object of that name exists and cannot be read: {unread}"),
+            ));
+        }
         // Not there (yet: a delayed request may still arrive), or not to be read. The first answer stays the truth.
-        return Err(first);
+        Ok(None) | Err(_) => return Err(first),
     };
     match differs(&found, planned) {
         None => Ok(Created::Adopted { uid: uid(&found)? }),
@@ -68,6 +80,11 @@ pub(super) fn settle(
             message: format!("an object of that name belongs to somebody else: {why}"),
         }),
     }
+}
+
+fn unsettled(noun: &Noun, planned: &ObjectMeta, why: &str) -> EdgeError {
+    let resource = format!("{}/{}", noun.plural, planned.name.as_deref().unwrap_or_default());
+    EdgeError::Conflict { resource, exists: false, message: why.to_owned() }
 }
 
 /// The UID, which every stored object has.

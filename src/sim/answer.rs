@@ -61,6 +61,7 @@ pub(super) fn stream(lines: impl stream::Stream<Item = Bytes> + Send + 'static) 
 /// A failure of the server's own, or of what stands before it.
 pub(super) fn failure(code: u16) -> Response<Body> {
     let (reason, message) = match code {
+        403 => ("Forbidden", "forbidden: not yet ready to handle request"),
         429 => ("TooManyRequests", "Too many requests, please try again later."),
         500 => ("InternalError", "Internal error occurred: etcdserver: leader changed"),
         503 => ("ServiceUnavailable", "apiserver not ready"),

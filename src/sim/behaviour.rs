@@ -71,6 +71,9 @@ pub enum Manner {
     Refuse,
     /// Connections are taken, and nothing is ever answered, on open ones neither.
     Blackhole,
+    /// Every request is answered with this HTTP status and not carried out: an API server that has just come back says
+    /// 403 until it has read its rules, and 503 until it is ready.
+    Status(u16),
 }
 
 /// What becomes of an upgrade.

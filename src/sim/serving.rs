@@ -137,7 +137,7 @@ impl Server {
                     () = stopped.cancelled() => return,
                     changed = outage.changed() => if changed.is_err() { return },
                 },
-                None => tokio::select! {
+                None | Some(Manner::Status(_)) => tokio::select! {
                     () = stopped.cancelled() => return,
                     () = cut.cancelled() => return,
                     changed = outage.changed() => if changed.is_err() { return },
@@ -180,7 +180,11 @@ impl Server {
             Ok(call) => call,
             Err(problem) => return answer::refusal(&problem),
         };
-        let trouble = cluster.troubles.of_request(&behaviour, call.method.as_str(), &call.path);
+        let outage = *self.outage.borrow();
+        let trouble = match outage {
+            Some(Manner::Status(code)) => Some(Trouble::Status(code)),
+            _ => cluster.troubles.of_request(&behaviour, call.method.as_str(), &call.path),
+        };
         let carried_out = !matches!(
             trouble,
             Some(

@@ -17,6 +17,9 @@ const SURELY_ENDED: Duration = Duration::from_secs(180);
 /// How often a cluster with a Job under way is tried while it does not answer: a connection's time-out apart.
 const LOOK_WHILE_UNSEEN: Duration = Duration::from_secs(10);
 
+/// How soon it is tried again at first: most silences are one broken connection.
+const LOOK_AFTER_A_HICCUP: Duration = Duration::from_secs(1);
+
 /// Other people's upgrades and rebuilds take minutes, not the quarter of an hour that a dead cluster is left alone.
 const LOOK_AT_THE_BUSY: Duration = Duration::from_secs(60);
 
@@ -38,7 +41,9 @@ pub(super) async fn go_on_without(scene: &mut Scene<'_>, reason: Deferral) -> Re
     if first {
         scene.draft.event(EventType::TargetUnseen, |event| event.because(reason.to_string()));
     }
-    scene.draft.runs(doing.clone(), (now + LOOK_WHILE_UNSEEN).min(surely_ended));
+    // As long again as it has been silent: one broken connection costs a second, and a dead cluster little.
+    let wait = now.since(unseen_since).clamp(LOOK_AFTER_A_HICCUP, LOOK_WHILE_UNSEEN);
+    scene.draft.runs(doing.clone(), (now + wait).min(surely_ended));
     scene.draft.become_now(TargetState::Running { since, unseen_since: Some(unseen_since), doing });
     scene.commit().await?;
     Ok(Left::Running)
