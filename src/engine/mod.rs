@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use crate::connections::Connections;
 use crate::domain::{Clock, DaemonId, Entropy, HubId};
 use crate::metrics::Metrics;
-use crate::store::{Lease, Store};
+use crate::store::Store;
 
 /// What an engine may use at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub struct Engine {
 /// Carries rollouts out until `stop` is cancelled; steps under way are finished, nothing else is begun.
 pub async fn run(engine: Arc<Engine>, stop: CancellationToken) {
     let plans = Arc::new(plans::Plans::default());
-    let (held, lease) = watch::channel::<Option<Lease>>(None);
+    let (held, lease) = watch::channel::<Option<lease::Held>>(None);
     let loops = TaskTracker::new();
     // The lease outlives the others: it is given back when nothing writes under it any more.
     let lease_stop = CancellationToken::new();

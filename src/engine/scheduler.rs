@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::decide::rollout::{Decision, InUse, Scene, decide};
 use super::every::every;
+use super::lease::Held;
 use super::plans::Plans;
 use super::{Engine, step};
 use crate::domain::event::{Actor, Event, EventType, Subject};
@@ -23,16 +24,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const LOOK_SOON: Duration = Duration::from_millis(200);
 
 /// Decides until `stop` is cancelled.
-pub async fn run(
-    engine: Arc<Engine>,
-    plans: Arc<Plans>,
-    lease: watch::Receiver<Option<Lease>>,
-    stop: CancellationToken,
-) {
+pub async fn run(engine: Arc<Engine>, plans: Arc<Plans>, held: watch::Receiver<Option<Held>>, stop: CancellationToken) {
     let mut hint = engine.store.committed();
     every(&stop, &mut hint, || async {
-        let held = *lease.borrow();
-        let Some(lease) = held else { return LOOK_SOON };
+        let Some(Held { lease, .. }) = *held.borrow() else { return LOOK_SOON };
         match look(&engine, &plans, lease).await {
             Ok(wait) => wait,
             Err(error) => {

@@ -1,6 +1,7 @@
 //! The worker: gives each due target one step, many at a time, and follows their Jobs by watch.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,11 +11,12 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use super::Engine;
+use super::lease::Held;
 use super::plans::Plans;
 use super::step::{Follow, Left, take};
 use crate::cluster::{EdgeError, Hint};
 use crate::domain::TargetId;
-use crate::store::{Claimed, Fence, Lease, StoreError};
+use crate::store::{Lease, StoreError};
 
 /// How often due targets are asked for when nothing hints: the floor under the hints.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -25,27 +27,35 @@ const HINTS_MAX: usize = 4_096;
 /// How long one watch lasts before it is begun anew: servers end them after five to ten minutes anyway.
 const WATCH_FOR: Duration = Duration::from_secs(280);
 
+/// How soon a step that could not be committed is taken again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Why a step begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// The store gave the target out.
+    Due,
+    /// A watch told of a change, or a step came to nothing.
+    Hint,
+}
+
 /// What the parts of the worker share.
 struct Worker {
     engine: Arc<Engine>,
     plans: Arc<Plans>,
-    /// Targets with a step under way: never two of one.
-    stepping: Mutex<HashSet<TargetId>>,
+    /// Targets with a step under way, never two of one; and whether another is due right after it.
+    stepping: Mutex<HashMap<TargetId, bool>>,
     /// Jobs that are followed, by target.
     followed: Mutex<HashMap<TargetId, (String, CancellationToken)>>,
     steps: Arc<Semaphore>,
     tasks: TaskTracker,
     hints: mpsc::Sender<TargetId>,
+    held: watch::Receiver<Option<Held>>,
     stop: CancellationToken,
 }
 
 /// Works until `stop` is cancelled, and then until every step under way has ended.
-pub async fn run(
-    engine: Arc<Engine>,
-    plans: Arc<Plans>,
-    lease: watch::Receiver<Option<Lease>>,
-    stop: CancellationToken,
-) {
+pub async fn run(engine: Arc<Engine>, plans: Arc<Plans>, held: watch::Receiver<Option<Held>>, stop: CancellationToken) {
     let (hints, mut hinted) = mpsc::channel(HINTS_MAX);
     let mut committed = engine.store.committed();
     let worker = Arc::new(Worker {
@@ -56,13 +66,14 @@ pub async fn run(
         followed: Mutex::default(),
         tasks: TaskTracker::new(),
         hints,
+        held: held.clone(),
         stop: stop.clone(),
     });
     while !stop.is_cancelled() {
-        let held = *lease.borrow();
+        let lease = held.borrow().map(|held| held.lease);
         committed.mark_unchanged();
         let mut wait = LOOK_EVERY;
-        if let Some(lease) = held {
+        if let Some(lease) = lease {
             match worker.begin_due(lease).await {
                 Ok(next) => wait = next,
                 Err(error) => tracing::warn!(%error, "due targets could not be claimed, trying again"),
@@ -72,10 +83,16 @@ pub async fn run(
             () = stop.cancelled() => {}
             () = tokio::time::sleep(wait) => {}
             changed = committed.changed() => if changed.is_err() { tokio::time::sleep(LOOK_EVERY).await },
-            target = hinted.recv() => if let (Some(target), Some(lease)) = (target, held) {
-                worker.begin(Claimed { target, fence: Fence { lease, version: 0 } });
-                while let Ok(target) = hinted.try_recv() {
-                    worker.begin(Claimed { target, fence: Fence { lease, version: 0 } });
+            target = hinted.recv() => {
+                // As it is now: whoever hints may have waited for this very lease.
+                let lease = held.borrow().map(|held| held.lease);
+                let mut next = target;
+                while let Some(target) = next {
+                    match lease {
+                        Some(lease) => worker.begin(target, lease, Cause::Hint),
+                        None => worker.again_soon(target),
+                    }
+                    next = hinted.try_recv().ok();
                 }
             },
         }
@@ -94,27 +111,35 @@ impl Worker {
         let now = self.engine.clock.now();
         let due = self.engine.store.claim_due(&lease, now, room).await?;
         for claimed in due {
-            self.begin(claimed);
+            self.begin(claimed.target, lease, Cause::Due);
         }
         let next = self.engine.store.next_due(&lease).await?;
         Ok(next.map_or(LOOK_EVERY, |at| at.since(now).clamp(Duration::from_millis(5), LOOK_EVERY)))
     }
 
-    /// Begins a step of one target, unless one is under way: that one reads what this one would.
-    fn begin(self: &Arc<Self>, claimed: Claimed) {
-        if !lock(&self.stepping).insert(claimed.target) {
-            return;
-        }
+    /// Begins a step of one target, unless one is under way. A hint is dropped then, for that step looks anyway; what
+    /// was given out by the store is not given out again for a long time, and so comes right after it.
+    fn begin(self: &Arc<Self>, target: TargetId, lease: Lease, cause: Cause) {
+        match lock(&self.stepping).entry(target) {
+            Entry::Occupied(mut again) => {
+                *again.get_mut() |= cause == Cause::Due;
+                return;
+            }
+            Entry::Vacant(place) => place.insert(false),
+        };
         let worker = Arc::clone(self);
-        let span = tracing::info_span!("step", target = %claimed.target);
+        let span = tracing::info_span!("step", %target);
         self.tasks.spawn(
             async move {
                 // The semaphore is never closed.
                 let permit = Arc::clone(&worker.steps).acquire_owned().await;
-                let left = take(&worker.engine, &worker.plans, claimed.target, claimed.fence).await;
+                let left = take(&worker.engine, &worker.plans, target, lease, &worker.held).await;
                 drop(permit);
-                lock(&worker.stepping).remove(&claimed.target);
-                worker.after(claimed.target, left);
+                let again = lock(&worker.stepping).remove(&target) == Some(true);
+                worker.after(target, left);
+                if again && !worker.stop.is_cancelled() {
+                    worker.begin(target, lease, Cause::Due);
+                }
             }
             .instrument(span),
         );
@@ -125,9 +150,32 @@ impl Worker {
             Ok(Left::Following(follow)) => self.follow(follow),
             Ok(Left::Running | Left::Ended) => self.unfollow(target),
             // Another daemon owns it, or a person changed something: whoever owns it reads anew.
-            Err(StoreError::Conflict { .. }) => tracing::debug!(%target, "a step lost its fence"),
-            Err(error) => tracing::warn!(%target, %error, "a step could not be committed; it is taken again"),
+            Err(error @ StoreError::Conflict { .. }) => {
+                tracing::debug!(%target, %error, "a step lost its fence");
+                self.again_soon(target);
+            }
+            Err(error) => {
+                tracing::warn!(%target, %error, "a step could not be committed; it is taken again");
+                self.again_soon(target);
+            }
         }
+    }
+
+    /// Another step before the store would give the target out again; one that is no more ours ends at once.
+    fn again_soon(self: &Arc<Self>, target: TargetId) {
+        let worker = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let waiting = async {
+                tokio::time::sleep(AGAIN_AFTER).await;
+                // Without a lease nothing can be committed; the first one wakes everybody who waits for it.
+                let mut held = worker.held.clone();
+                held.wait_for(Option::is_some).await.is_ok()
+            };
+            if worker.stop.run_until_cancelled(waiting).await == Some(true) {
+                // A queue that is full costs only the store's own patience.
+                let _ = worker.hints.try_send(target);
+            }
+        });
     }
 
     /// Follows a Job by watch, so that its end is noticed at once.

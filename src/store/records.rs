@@ -197,6 +197,8 @@ pub struct TargetWork {
     pub open_attempt: Option<Attempt>,
     /// The rollout that it belongs to.
     pub rollout: Rollout,
+    /// The lease under which it was started, or given out last; `None` while it belongs to nobody.
+    pub owner: Option<Lease>,
 }
 
 /// One step of a running target, committed as a whole.
@@ -212,8 +214,11 @@ pub struct TargetCommit {
     pub tasks: Vec<(TaskId, TaskState)>,
     /// The attempt that is new or changed, as it shall be. One without an end becomes its task's open attempt.
     pub attempt: Option<Attempt>,
-    /// When a target that runs on is looked at next; when one that ends ended.
-    pub due_at: Timestamp,
+    /// The present: of a target that ends, when it ended.
+    pub at: Timestamp,
+    /// When a target that runs on is looked at next. `None` in the middle of a step: it is looked at already, and what
+    /// was asked for meanwhile stays asked for.
+    pub due_at: Option<Timestamp>,
 }
 
 /// Which results are wanted.

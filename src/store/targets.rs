@@ -49,14 +49,20 @@ statements! {
         where state = 'running' and due_at_us <= $1 and (owner = $2 or owner is null)
         order by due_at_us, id limit $3";
     // The fence: this owner under this lease, and nothing happened since it read. What somebody asked for during the
-    // step comes right after it.
+    // step comes right after it. Without a time, the step goes on: it stays held, and is given out to nobody.
     STAY = "
-        update targets set state = $5, state_body = $6, held = 0, woken_at_us = null, version = version + 1,
-            due_at_us = case when woken_at_us < $7 then woken_at_us else $7 end
+        update targets set state = $5, state_body = $6, version = version + 1,
+            held = case when cast($7 as bigint) is null then held else 0 end,
+            due_at_us = case when cast($7 as bigint) is null then due_at_us
+                when woken_at_us < $7 then woken_at_us else $7 end,
+            woken_at_us = case when cast($7 as bigint) is null then woken_at_us end
         where id = $1 and owner = $2 and owner_epoch = $3 and version = $4 and state = 'running'";
     STAY_AS_IT_IS = "
-        update targets set held = 0, woken_at_us = null, version = version + 1,
-            due_at_us = case when woken_at_us < $5 then woken_at_us else $5 end
+        update targets set version = version + 1,
+            held = case when cast($5 as bigint) is null then held else 0 end,
+            due_at_us = case when cast($5 as bigint) is null then due_at_us
+                when woken_at_us < $5 then woken_at_us else $5 end,
+            woken_at_us = case when cast($5 as bigint) is null then woken_at_us end
         where id = $1 and owner = $2 and owner_epoch = $3 and version = $4 and state = 'running'";
     LEAVE = "
         update targets set state = $5, state_body = $6, owner = null, owner_epoch = null, due_at_us = null, held = 0,
@@ -182,7 +188,7 @@ pub(super) async fn commit(
     commit: TargetCommit,
     events: Vec<Event>,
 ) -> Result<(), StoreError> {
-    let TargetCommit { target, fence, state, tasks, attempt, due_at } = commit;
+    let TargetCommit { target, fence, state, tasks, attempt, at, due_at } = commit;
     let mut values =
         vec![Value::text(target), Value::text(fence.lease.daemon), fence.lease.epoch.into(), fence.version.into()];
     let session = &mut change.session;
@@ -204,7 +210,7 @@ pub(super) async fn commit(
     exactly_one(fenced, || format!("target {target}"))?;
     if state.is_some_and(|state| !matches!(state, TargetState::Running { .. })) {
         budgets::give_back(change, target).await?;
-        inventories::overtake(change, target, due_at).await?;
+        inventories::overtake(change, target, at).await?;
     }
     for (task, state) in &tasks {
         let values = vec![Value::text(task), Value::text(target), state.name().into(), Value::json(state)?];

@@ -4,7 +4,7 @@ use super::attempts::{self, attempt, attempt_columns};
 use super::rollouts::{rollout, rollout_columns};
 use super::session::{Row, Session, Value, statements};
 use super::targets::{self, target, target_columns, task, task_columns};
-use super::{ResultQuery, ResultRow, StoreError, TargetWork};
+use super::{Lease, ResultQuery, ResultRow, StoreError, TargetWork};
 use crate::domain::{ClusterId, TargetId};
 
 macro_rules! result_rows {
@@ -32,7 +32,7 @@ macro_rules! result_rows {
 
 statements! {
     TARGET = concat!("
-        select ", target_columns!(), ", ", rollout_columns!(), "
+        select ", target_columns!(), ", ", rollout_columns!(), ", targets.owner, targets.owner_epoch
         from targets join rollouts on rollouts.id = targets.rollout where targets.id = $1");
     RESULTS = result_rows!("");
     // The first condition says less than the second, but an index can begin with it.
@@ -49,11 +49,13 @@ pub(super) async fn of_target(session: &mut Session<'_>, id: TargetId) -> Result
     let row = row.ok_or_else(|| StoreError::NotFound { what: "target", name: id.to_string() })?;
     let mut columns = row.columns();
     let (target, rollout) = (target(&mut columns)?, rollout(&mut columns)?);
+    let (daemon, epoch) = (columns.id_if_any()?, columns.int_if_any()?);
+    let owner = daemon.zip(epoch).map(|(daemon, epoch)| Lease { daemon, epoch });
     let tasks = targets::tasks(session, id).await?;
     // An open attempt is named by its task: mostly there is none, and then none is looked for.
     let open_attempt =
         if tasks.iter().any(|task| task.open_attempt.is_some()) { attempts::open(session, id).await? } else { None };
-    Ok(TargetWork { target, tasks, open_attempt, rollout })
+    Ok(TargetWork { target, tasks, open_attempt, rollout, owner })
 }
 
 /// One row a task, in the plan's order.

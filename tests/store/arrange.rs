@@ -189,7 +189,8 @@ impl Scene {
             state: None,
             tasks: vec![],
             attempt: None,
-            due_at: NOW + Duration::from_mins(1),
+            at: NOW,
+            due_at: Some(NOW + Duration::from_mins(1)),
         }
     }
 

@@ -39,7 +39,9 @@ macro_rules! promises {
             slots_are_given_back_exactly_once,
             a_due_target_is_given_out_once,
             a_step_under_way_survives_that_its_target_is_given_out_again,
+            a_step_that_goes_on_is_given_out_to_nobody,
             a_call_during_a_step_is_answered_by_another_step,
+            a_target_says_whose_it_is,
             a_step_that_lost_its_fence_writes_nothing,
             a_target_passes_to_another_daemon_when_its_lease_ends,
             a_released_lease_frees_its_targets_at_once,
@@ -220,7 +222,7 @@ pub async fn an_inventory_is_read_again_at_once_when_a_rollout_is_done_with_its_
     assert_eq!(due(1).await, []);
     let step = fleetlift::store::TargetCommit {
         state: Some(TargetState::Succeeded { at: at(5) }),
-        due_at: at(5),
+        at: at(5),
         ..scene.step(0, fence)
     };
     store.commit_target(step, vec![]).await.unwrap();
@@ -433,7 +435,7 @@ pub async fn a_due_target_is_given_out_once(backend: &dyn Backend) {
     assert_eq!(scene.store.claim_due(&scene.lease, NOW, 10).await.unwrap(), []);
     let n = scene.targets.iter().position(|target| target.id == claimed[0].target).unwrap();
     let due = NOW + Duration::from_secs(5);
-    let commit = fleetlift::store::TargetCommit { due_at: due, ..scene.step(n, claimed[0].fence) };
+    let commit = fleetlift::store::TargetCommit { due_at: Some(due), ..scene.step(n, claimed[0].fence) };
     scene.store.commit_target(commit, vec![]).await.unwrap();
     assert_eq!(scene.store.next_due(&scene.lease).await.unwrap(), Some(due));
     assert_eq!(scene.store.claim_due(&scene.lease, due - Duration::from_micros(1), 10).await.unwrap(), []);
@@ -447,12 +449,39 @@ pub async fn a_step_under_way_survives_that_its_target_is_given_out_again(backen
     let scene = Scene::new(backend, 1).await;
     let fence = scene.running(0).await;
     // The step committed its intent and goes on; meanwhile the target is due and given out.
-    let commit = fleetlift::store::TargetCommit { due_at: NOW, ..scene.step(0, fence) };
+    let commit = fleetlift::store::TargetCommit { due_at: Some(NOW), ..scene.step(0, fence) };
     scene.store.commit_target(commit, vec![]).await.unwrap();
     assert_eq!(scene.store.claim_due(&scene.lease, NOW, 10).await.unwrap().len(), 1);
     let fence = fleetlift::store::Fence { version: fence.version + 1, ..fence };
     scene.store.commit_target(scene.step(0, fence), vec![]).await.unwrap();
     assert_eq!(scene.store.next_due(&scene.lease).await.unwrap(), Some(NOW + Duration::from_mins(1)));
+}
+
+pub async fn a_step_that_goes_on_is_given_out_to_nobody(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 1).await;
+    let fence = scene.running(0).await;
+    let halfway = |fence| fleetlift::store::TargetCommit { due_at: None, ..scene.step(0, fence) };
+    scene.store.commit_target(halfway(fence), vec![]).await.unwrap();
+    assert_eq!(scene.store.claim_due(&scene.lease, NOW, 10).await.unwrap(), []);
+    // Who calls meanwhile is heard when the step is over, not when it is half done.
+    let called = NOW + Duration::from_secs(1);
+    scene.store.wake(scene.rollout.id, None, called).await.unwrap();
+    let fence = fleetlift::store::Fence { version: fence.version + 1, ..fence };
+    scene.store.commit_target(halfway(fence), vec![]).await.unwrap();
+    assert_eq!(scene.store.claim_due(&scene.lease, called, 10).await.unwrap(), []);
+    let fence = fleetlift::store::Fence { version: fence.version + 1, ..fence };
+    scene.store.commit_target(scene.step(0, fence), vec![]).await.unwrap();
+    assert_eq!(scene.store.next_due(&scene.lease).await.unwrap(), Some(called));
+}
+
+pub async fn a_target_says_whose_it_is(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 1).await;
+    let target = scene.targets[0].id;
+    assert_eq!(scene.store.target_work(target).await.unwrap().owner, None);
+    scene.running(0).await;
+    assert_eq!(scene.store.target_work(target).await.unwrap().owner, Some(scene.lease));
+    scene.store.release_lease(&scene.lease).await.unwrap();
+    assert_eq!(scene.store.target_work(target).await.unwrap().owner, None);
 }
 
 pub async fn a_call_during_a_step_is_answered_by_another_step(backend: &dyn Backend) {

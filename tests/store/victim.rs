@@ -106,7 +106,8 @@ async fn work(store: &dyn Store, lease: Lease, target: TargetId, counter: &Atomi
                 state: Some(TargetState::Deferred { reason, retry_at: NOW }),
                 tasks: vec![],
                 attempt: None,
-                due_at: NOW,
+                at: NOW,
+                due_at: Some(NOW),
             };
             store.commit_target(commit, told(EventType::TargetDeferred)).await
         } else {

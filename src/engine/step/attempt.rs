@@ -99,6 +99,7 @@ async fn act(
     action: Action,
 ) -> Result<Option<String>, Broken> {
     let namespace = edge.namespace().to_owned();
+    scene.still_ours()?;
     match action {
         Action::DeleteUpgradeTask { uid, whose } => {
             if let Some(busy) = inventory::busy(edge, &what.resource).await? {
@@ -120,6 +121,7 @@ async fn act(
                     .with("said", said)
             });
             scene.commit().await?;
+            scene.still_ours()?;
             edge.delete_upgrade_task(&namespace, &attempt.upgrade_task_name, &uid).await?;
         }
         Action::CreateUpgradeTask => match edge.create_upgrade_task(&objects.upgrade_task).await {
@@ -140,6 +142,7 @@ async fn act(
             if let Some(busy) = inventory::busy(edge, &what.resource).await? {
                 return Ok(Some(busy));
             }
+            scene.still_ours()?;
             match edge.create_job(&objects.job).await {
                 Ok(created) => record_job(scene, attempt, &created),
                 Err(error) => refused(scene, attempt, what, seen, error)?,
@@ -189,6 +192,10 @@ fn record_job(scene: &mut Scene<'_>, mut attempt: Attempt, created: &Created) {
     scene.draft.event(kind, |event| event.with("job", job).with("uid", created.uid()));
 }
 
+/// An API server that has just come back forbids everything until it has read its rules, and knows no custom resource
+/// until it has read their definitions: for so long after an attempt was intended, that is no refusal.
+const COMING_BACK: Duration = Duration::from_secs(60);
+
 /// A creation that was surely refused ends the attempt, if nothing else was created under its name; anything else is
 /// the cluster's trouble, and looked at again.
 fn refused(
@@ -198,8 +205,10 @@ fn refused(
     seen: &Observation,
     error: EdgeError,
 ) -> Result<(), Broken> {
+    let coming_back = scene.now().since(attempt.intended_at) < COMING_BACK;
     let class = match &error {
-        EdgeError::Conflict { .. } => FailureClass::Conflict,
+        EdgeError::Conflict { exists: true, .. } => FailureClass::Conflict,
+        EdgeError::Forbidden { .. } | EdgeError::NoSuchApi { .. } if coming_back => return Err(error.into()),
         EdgeError::Forbidden { .. } | EdgeError::Refused { .. } | EdgeError::NoSuchApi { .. } => FailureClass::Refused,
         _ => return Err(error.into()),
     };
@@ -242,7 +251,7 @@ fn end(
         event.because(reason).with("outcome", name).with("resource", what.resource.to_string()).with("then", next)
     });
     scene.draft.task(task.id, state);
-    scene.draft.runs(format!("{}: attempt {number} {name}", what.resource), now);
+    scene.draft.does(format!("{}: attempt {number} {name}", what.resource));
 }
 
 /// Who wants the Jobs of this rollout gone.

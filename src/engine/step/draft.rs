@@ -4,7 +4,7 @@ use crate::domain::attempt::Attempt;
 use crate::domain::event::{Actor, Event, EventType};
 use crate::domain::target::{TargetState, Task, TaskState};
 use crate::domain::{TaskId, Timestamp};
-use crate::store::{Fence, Store, StoreError, TargetCommit, TargetWork};
+use crate::store::{Fence, Lease, Store, StoreError, TargetCommit, TargetWork};
 
 use super::subject_of;
 
@@ -22,8 +22,8 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    pub(super) fn new(work: TargetWork, fence: Fence, at: Timestamp) -> Self {
-        let fence = Fence { version: work.target.version, ..fence };
+    pub(super) fn new(work: TargetWork, lease: Lease, at: Timestamp) -> Self {
+        let fence = Fence { lease, version: work.target.version };
         Self { work, fence, at, state: None, tasks: Vec::new(), attempt: None, due_at: None, events: Vec::new() }
     }
 
@@ -32,8 +32,19 @@ impl Draft {
         self.fence.lease.epoch
     }
 
+    /// The lease under which this is written.
+    pub(super) fn lease(&self) -> Lease {
+        self.fence.lease
+    }
+
     /// What the target is doing, for people; it runs on and is looked at next at `due_at`.
     pub(super) fn runs(&mut self, doing: String, due_at: Timestamp) {
+        self.does(doing);
+        self.due_at = Some(due_at);
+    }
+
+    /// What the target is doing, for people, in the middle of a step that goes on.
+    pub(super) fn does(&mut self, doing: String) {
         if let TargetState::Running { since, unseen_since, doing: before } = self.work.target.state.clone() {
             if unseen_since.is_some() {
                 self.event(EventType::TargetSeen, |event| event);
@@ -42,7 +53,6 @@ impl Draft {
                 self.become_now(TargetState::Running { since, unseen_since: None, doing });
             }
         }
-        self.due_at = Some(due_at);
     }
 
     /// The target's state as it will be; any but Running gives its slots back with the commit.
@@ -104,7 +114,8 @@ impl Draft {
             state: self.state.take(),
             tasks: std::mem::take(&mut self.tasks),
             attempt: self.attempt.take(),
-            due_at: self.due_at.take().unwrap_or(self.at),
+            at: self.at,
+            due_at: self.due_at.take(),
         };
         store.commit_target(commit, std::mem::take(&mut self.events)).await?;
         self.fence.version += 1;

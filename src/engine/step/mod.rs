@@ -12,9 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use draft::Draft;
+use tokio::sync::watch;
 
 use super::Engine;
 use super::decide::Rules;
+use super::lease::Held;
 use super::plans::Plans;
 use crate::cluster::{Edge, EdgeError};
 use crate::connections::{NotConnectable, Purpose};
@@ -23,7 +25,7 @@ use crate::domain::event::{Actor, Event, EventType, Subject};
 use crate::domain::plan::PlannedTarget;
 use crate::domain::target::{Deferral, SkipReason, Target, TargetState};
 use crate::domain::{Plan, TargetId, Timestamp};
-use crate::store::{Fence, StoreError};
+use crate::store::{Lease, StoreError};
 
 /// A Job to be followed by watch, so that its end is noticed before the next look is due.
 pub struct Follow {
@@ -54,6 +56,7 @@ struct Scene<'a> {
     rules: Rules,
     cluster: Cluster,
     draft: Draft,
+    held: &'a watch::Receiver<Option<Held>>,
 }
 
 impl Scene<'_> {
@@ -66,22 +69,39 @@ impl Scene<'_> {
         self.engine.clock.now()
     }
 
+    /// Asked before each request that changes something: a step may outlive its lease. What still slips through (a
+    /// process that is stopped right here) is caught by the objects' names and UIDs.
+    fn still_ours(&self) -> Result<(), StoreError> {
+        let held = *self.held.borrow();
+        match held {
+            Some(held) if held.lease == self.draft.lease() && self.now() < held.until => Ok(()),
+            _ => Err(StoreError::Conflict { what: "the lease of this daemon".to_owned() }),
+        }
+    }
+
     async fn commit(&mut self) -> Result<(), StoreError> {
         self.draft.commit(&*self.engine.store).await
     }
 }
 
 /// Takes a target one step further.
-pub async fn take(engine: &Engine, plans: &Plans, target: TargetId, fence: Fence) -> Result<Left, StoreError> {
+pub async fn take(
+    engine: &Engine,
+    plans: &Plans,
+    target: TargetId,
+    lease: Lease,
+    held: &watch::Receiver<Option<Held>>,
+) -> Result<Left, StoreError> {
     let work = engine.store.target_work(target).await?;
-    if !matches!(work.target.state, TargetState::Running { .. }) {
+    // Another daemon's: its steps are its own business, whatever a watch of ours told.
+    if !matches!(work.target.state, TargetState::Running { .. }) || work.owner != Some(lease) {
         return Ok(Left::Ended);
     }
     let plan = plans.of(&*engine.store, &work.rollout.plan).await?;
     let cluster = engine.store.cluster(work.target.cluster).await?;
-    let draft = Draft::new(work, fence, engine.clock.now());
+    let draft = Draft::new(work, lease, engine.clock.now());
     let rules = Rules::of(&plan.strategy);
-    let mut scene = Scene { engine, plan, rules, cluster, draft };
+    let mut scene = Scene { engine, plan, rules, cluster, draft, held };
     let planned = scene.plan.waves.get(scene.draft.work.target.wave as usize);
     if planned.and_then(|wave| wave.targets.get(scene.draft.work.target.position as usize)).is_none() {
         let what = format!("target {target}");

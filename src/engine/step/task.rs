@@ -30,11 +30,14 @@ pub(super) async fn next_task(scene: &mut Scene<'_>, edge: &Edge) -> Result<Left
             Next::Consider(task) => task.clone(),
         };
         let what = &planned[task.position as usize];
-        let reading = Reading {
-            control_plane: control_plane::is_at(&inventory::control_plane(edge).await?, what.resource.kind, &what.to),
-            busy: inventory::busy(edge, &what.resource).await?,
-            resource: inventory::read_resource(edge, &what.resource, &what.resource_namespace).await?,
-        };
+        // Three questions that do not depend on each other: on a link across the world that is one round trip.
+        let (operators, busy, resource) = tokio::try_join!(
+            inventory::control_plane(edge),
+            inventory::busy(edge, &what.resource),
+            inventory::read_resource(edge, &what.resource, &what.resource_namespace),
+        )?;
+        let control_plane = control_plane::is_at(&operators, what.resource.kind, &what.to);
+        let reading = Reading { control_plane, busy, resource };
         let settling_since = disturbed_at(scene.draft.tasks(), since);
         match before_task(what, &reading, settling_since, &scene.rules, now) {
             BeforeTask::Attempt => {
@@ -110,7 +113,7 @@ fn intend(scene: &mut Scene<'_>, task: &Task, what: &PlannedTask, now: Timestamp
         end: None,
     };
     let job = attempt.job_name.clone();
-    scene.draft.runs(format!("{}: attempt {number} begins", what.resource), now);
+    scene.draft.does(format!("{}: attempt {number} begins", what.resource));
     scene.draft.task(task.id, TaskState::Running { since: now });
     scene.draft.attempt(attempt);
     scene.draft.event(EventType::AttemptIntended, |event| {
@@ -124,7 +127,7 @@ fn skip(scene: &mut Scene<'_>, task: &Task, what: &PlannedTask, reason: SkipReas
         event.because(reason.to_string()).with("resource", what.resource.to_string())
     });
     scene.draft.task(task.id, TaskState::Skipped { at: now, reason });
-    scene.draft.runs(format!("{} is done", what.resource), now);
+    scene.draft.does(format!("{} is done", what.resource));
 }
 
 fn fail(scene: &mut Scene<'_>, task: &Task, what: &PlannedTask, reason: String, now: Timestamp) {
@@ -132,7 +135,7 @@ fn fail(scene: &mut Scene<'_>, task: &Task, what: &PlannedTask, reason: String, 
         event.because(reason.as_str()).with("resource", what.resource.to_string())
     });
     scene.draft.task(task.id, TaskState::Failed { at: now, reason });
-    scene.draft.runs(format!("{} failed", what.resource), now);
+    scene.draft.does(format!("{} failed", what.resource));
 }
 
 async fn finish_target(scene: &mut Scene<'_>, finish: Finish, at: Timestamp) -> Result<Left, Broken> {
