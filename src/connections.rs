@@ -125,7 +125,11 @@ impl Connections {
         }
         let (access, _) = self.open(cluster, purpose).await?;
         let edge = self.with(cluster, &access)?;
-        self.keep(cluster, edge.clone(), now);
+        // A look at a cluster that nobody works on ends with its connection: thousands would be idle otherwise.
+        if purpose == Purpose::Rollout {
+            lock(&self.kept)
+                .insert(cluster.id, Kept { edge: edge.clone(), row_version: cluster.version, used_at: now });
+        }
         Ok(edge)
     }
 
@@ -150,17 +154,17 @@ impl Connections {
         lock(&self.kept).remove(&cluster);
     }
 
+    /// Lets those go that nobody used for a while.
+    pub fn let_unused_go(&self) {
+        let now = self.around.clock.now();
+        lock(&self.kept).retain(|_, kept| now.since(kept.used_at) < KEPT_UNUSED);
+    }
+
     fn kept(&self, cluster: &Cluster, now: Timestamp) -> Option<Edge> {
         let mut kept = lock(&self.kept);
         let found = kept.get_mut(&cluster.id).filter(|kept| kept.row_version == cluster.version)?;
         found.used_at = now;
         Some(found.edge.clone())
-    }
-
-    fn keep(&self, cluster: &Cluster, edge: Edge, now: Timestamp) {
-        let mut kept = lock(&self.kept);
-        kept.retain(|_, kept| now.since(kept.used_at) < KEPT_UNUSED);
-        kept.insert(cluster.id, Kept { edge, row_version: cluster.version, used_at: now });
     }
 
     fn note_use(&self, cluster: ClusterId, purpose: Purpose, now: Timestamp) -> Option<Event> {

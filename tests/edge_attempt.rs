@@ -11,8 +11,8 @@ use fleetlift::cluster::account::{AccountToken, ServiceAccount};
 use fleetlift::cluster::bootstrap::{Order, bootstrap};
 use fleetlift::cluster::manifest::Manifest;
 use fleetlift::cluster::{
-    AddressPolicy, Created, Edge, EdgeError, Hint, Limits, Noun, Retry, Surroundings, Vault, WaitingFor, kubeconfig,
-    observe,
+    AddressPolicy, Created, Edge, EdgeAccess, EdgeError, Hint, Limits, Noun, Retry, Surroundings, Vault, WaitingFor,
+    kubeconfig, observe,
 };
 use fleetlift::connections::Connections;
 use fleetlift::domain::cluster::{Cluster, ClusterState, Reach};
@@ -26,7 +26,7 @@ use fleetlift::engine::{Bounds, Engine};
 use fleetlift::metrics::Metrics;
 use fleetlift::openebs::job::{AttemptObjects, AttemptOrder, build};
 use fleetlift::seal::{Keyring, SealingKey};
-use fleetlift::store::{NewCluster, Options};
+use fleetlift::store::{NewCluster, Options, Store};
 use fleetlift::system::{SystemClock, SystemEntropy};
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{Api, DeleteParams, PostParams};
@@ -59,6 +59,10 @@ struct Try {
 
 impl Try {
     fn new(cluster: &TestCluster, volume: &str) -> Self {
+        Self::of(HubId::new(SystemClock.now(), &SystemEntropy), cluster, volume)
+    }
+
+    fn of(hub: HubId, cluster: &TestCluster, volume: &str) -> Self {
         let now = Timestamp::from_jiff(jiff_now());
         let resource = ResourceRef { kind: ResourceKind::JivaVolume, name: volume.to_owned() };
         let planned = PlannedTask {
@@ -80,7 +84,7 @@ impl Try {
         };
         let (id, task) = (AttemptId::new(now, &SystemEntropy), TaskId::new(now, &SystemEntropy));
         let order = AttemptOrder {
-            hub: HubId::new(now, &SystemEntropy),
+            hub,
             rollout: RolloutId::new(now, &SystemEntropy),
             task,
             attempt: id,
@@ -336,6 +340,79 @@ impl Clock for Ahead {
     }
 }
 
+/// A daemon that knows one cluster and lives `ahead` of the time.
+struct Daemon {
+    store: Arc<dyn Store>,
+    cluster: ClusterId,
+    stop: CancellationToken,
+    running: tokio::task::JoinHandle<()>,
+    _folder: tempfile::TempDir,
+}
+
+impl Daemon {
+    async fn start(cluster: &TestCluster, access: &EdgeAccess, ahead: Duration) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("hub.db").display());
+        let store = fleetlift::store::open(&url, Options::default()).await.unwrap();
+        let now = SystemClock.now();
+        let registered = Cluster {
+            id: ClusterId::new(now, &SystemEntropy),
+            name: "berlin-1".to_owned(),
+            labels: std::collections::BTreeMap::new(),
+            time_zone: None,
+            namespace: cluster.namespace.clone(),
+            egress: None,
+            server: access.server.as_str().to_owned(),
+            identity: None,
+            credential_expires_at: AccountToken::of(&access.credential).map(|token| token.expires_at),
+            state: ClusterState::Active,
+            reach: Reach::default(),
+            registered_at: now,
+            version: 1,
+        };
+        let id = registered.id;
+        let credential = vault().seal(id, 1, access, &SystemEntropy).unwrap();
+        let new = NewCluster { cluster: registered, credential, events: Vec::new() };
+        store.register_clusters(vec![new]).await.unwrap().remove(0).unwrap();
+
+        let clock: Arc<dyn Clock> = Arc::new(Ahead(ahead));
+        let around = Surroundings { clock: Arc::clone(&clock), ..around(Limits::default()) };
+        let metrics = Arc::clone(&around.metrics);
+        let egresses = std::collections::BTreeMap::new();
+        let connections = Arc::new(Connections::new(Arc::clone(&store), vault(), around, egresses));
+        let engine = Engine {
+            store: Arc::clone(&store),
+            connections,
+            clock,
+            entropy: Arc::new(SystemEntropy),
+            metrics,
+            hub: vault().hub(),
+            daemon: DaemonId::new(now, &SystemEntropy),
+            bounds: Bounds {
+                running: 1,
+                steps_at_once: 1,
+                inventory_every: Duration::from_hours(1),
+                inventories_at_once: 1,
+            },
+        };
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(fleetlift::engine::run(Arc::new(engine), stop.clone()));
+        Self { store, cluster: id, stop, running, _folder: folder }
+    }
+
+    /// What was audited, once it has ended.
+    async fn end(self) -> Vec<String> {
+        self.stop.cancel();
+        self.running.await.unwrap();
+        self.store.events(0, None, 100).await.unwrap().iter().map(|event| event.body.clone()).collect()
+    }
+}
+
+fn vault() -> Vault {
+    let key = SealingKey::parse(b"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f").unwrap();
+    Vault::new(Keyring::new(key, None), "0190b3f0-0000-7000-8000-000000000001".parse().unwrap())
+}
+
 #[tokio::test]
 async fn the_daemon_renews_a_token_in_the_last_third_of_its_life_and_audits_it() {
     let cluster = TestCluster::new().await;
@@ -344,75 +421,46 @@ async fn the_daemon_renews_a_token_in_the_last_third_of_its_life_and_audits_it()
     // A successor of the same second would end no later: tokens count in seconds.
     let issued = token.issued_at + Duration::from_secs(2);
     until("the token is two seconds old", || async { (SystemClock.now() >= issued).then_some(()) }).await;
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", folder.path().join("hub.db").display());
-    let store = fleetlift::store::open(&url, Options::default()).await.unwrap();
-    let now = SystemClock.now();
-    let vault = || {
-        let key = SealingKey::parse(b"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f").unwrap();
-        Vault::new(Keyring::new(key, None), "0190b3f0-0000-7000-8000-000000000001".parse().unwrap())
-    };
-    let registered = Cluster {
-        id: ClusterId::new(now, &SystemEntropy),
-        name: "berlin-1".to_owned(),
-        labels: std::collections::BTreeMap::new(),
-        time_zone: None,
-        namespace: cluster.namespace.clone(),
-        egress: None,
-        server: access.server.as_str().to_owned(),
-        identity: None,
-        credential_expires_at: Some(token.expires_at),
-        state: ClusterState::Active,
-        reach: Reach::default(),
-        registered_at: now,
-        version: 1,
-    };
-    let (id, old_end) = (registered.id, token.expires_at);
-    let credential = vault().seal(id, 1, &access, &SystemEntropy).unwrap();
-    let new = NewCluster { cluster: registered, credential, events: Vec::new() };
-    store.register_clusters(vec![new]).await.unwrap().remove(0).unwrap();
-
-    let clock: Arc<dyn Clock> = Arc::new(Ahead(token.lifetime() * 3 / 4));
-    let around = Surroundings { clock: Arc::clone(&clock), ..around(Limits::default()) };
-    let metrics = Arc::clone(&around.metrics);
-    let egresses = std::collections::BTreeMap::new();
-    let connections = Arc::new(Connections::new(Arc::clone(&store), vault(), around, egresses));
-    let engine = Engine {
-        store: Arc::clone(&store),
-        connections,
-        clock,
-        entropy: Arc::new(SystemEntropy),
-        metrics,
-        hub: vault().hub(),
-        daemon: DaemonId::new(now, &SystemEntropy),
-        bounds: Bounds {
-            running: 1,
-            steps_at_once: 1,
-            inventory_every: Duration::from_hours(1),
-            inventories_at_once: 1,
-        },
-    };
-    let stop = CancellationToken::new();
-    let running = tokio::spawn(fleetlift::engine::run(Arc::new(engine), stop.clone()));
+    let daemon = Daemon::start(&cluster, &access, token.lifetime() * 3 / 4).await;
     let renewed = until("the token is renewed", || async {
-        let seen = store.cluster(id).await.unwrap();
-        (seen.credential_expires_at > Some(old_end)).then_some(seen)
+        let seen = daemon.store.cluster(daemon.cluster).await.unwrap();
+        (seen.credential_expires_at > Some(token.expires_at)).then_some(seen)
     })
     .await;
-    stop.cancel();
-    running.await.unwrap();
 
-    let sealed = store.credential(id).await.unwrap();
+    let sealed = daemon.store.credential(daemon.cluster).await.unwrap();
     assert_eq!(sealed.version, 2);
-    let opened = vault().open(id, &renewed.server, &sealed).unwrap();
+    let opened = vault().open(daemon.cluster, &renewed.server, &sealed).unwrap();
     let successor = AccountToken::of(&opened.credential).unwrap();
     assert_eq!(successor.account, token.account);
     assert_eq!(Some(successor.expires_at), renewed.credential_expires_at);
     let edge = Edge::new(&opened, None, &cluster.namespace, None, &self::around(Limits::default())).unwrap();
     edge.version().await.unwrap();
-    let events: Vec<String> =
-        store.events(0, None, 100).await.unwrap().iter().map(|event| event.body.clone()).collect();
+    let events = daemon.end().await;
     assert!(events.iter().any(|body| body.contains("credential.rotated")), "{events:?}");
+}
+
+#[tokio::test]
+async fn the_daemon_takes_its_own_tombstones_away_after_a_week_and_audits_it() {
+    let cluster = TestCluster::new().await;
+    let edge = hub(&cluster).await;
+    let access = kubeconfig::read(cluster.hub_kubeconfig().await.as_bytes(), None).unwrap();
+    let (ours, theirs) = (Try::of(vault().hub(), &cluster, "pvc-ours"), Try::new(&cluster, "pvc-theirs"));
+    for this in [&ours, &theirs] {
+        edge.fence_job(&this.objects.fence()).await.unwrap();
+    }
+    let jobs: Api<Job> = cluster.api();
+    let early = Daemon::start(&cluster, &access, Duration::from_hours(6 * 24)).await;
+    until("the cluster was read", || async { early.store.inventory(early.cluster).await.unwrap() }).await;
+    let events = early.end().await;
+    assert!(!events.iter().any(|body| body.contains("job.swept")), "{events:?}");
+    assert_eq!(jobs.list(&kube::api::ListParams::default()).await.unwrap().items.len(), 2);
+
+    let daemon = Daemon::start(&cluster, &access, Duration::from_hours(8 * 24)).await;
+    until("the tombstone is gone", || async { (ours.look(&edge).await.job == JobSeen::Absent).then_some(()) }).await;
+    let events = daemon.end().await;
+    assert!(events.iter().any(|body| body.contains("job.swept")), "{events:?}");
+    assert!(matches!(theirs.look(&edge).await.job, JobSeen::Suspended { .. }), "another hub's stays");
 }
 
 #[tokio::test]

@@ -114,6 +114,8 @@ event_types! {
     JobAdopted = "job.adopted",
     /// A Job was suspended.
     JobSuspended = "job.suspended",
+    /// A suspended Job of ours was taken away, long after its attempt.
+    JobSwept = "job.swept",
     /// A Job has another UID than was recorded.
     JobReplaced = "job.replaced",
     /// An attempt was judged.

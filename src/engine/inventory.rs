@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Engine, every::every, renewal, step};
+use super::{Engine, every::every, renewal, step, sweep};
 use crate::cluster::{EdgeError, inventory};
 use crate::connections::{NotConnectable, Purpose};
 use crate::domain::ClusterId;
@@ -45,6 +45,7 @@ pub async fn run(engine: Arc<Engine>, stop: CancellationToken) {
 
 /// Begins to read what is due, as far as there is room.
 async fn begin_due(engine: &Arc<Engine>, room: &Arc<Semaphore>, reads: &TaskTracker) -> Result<(), StoreError> {
+    engine.connections.let_unused_go();
     let at_once = u32::try_from(room.available_permits()).unwrap_or(u32::MAX);
     if at_once == 0 {
         return Ok(());
@@ -83,6 +84,9 @@ async fn read_one(engine: &Engine, id: ClusterId) -> Result<(), Unread> {
         Ok(read) => {
             step::reached(engine, &cluster, engine.clock.now()).await?;
             engine.store.save_inventory(id, StoredInventory::from(&read)).await?;
+            if let Err(error) = sweep::sweep(engine, &cluster, &edge).await {
+                tracing::info!(cluster.name = %cluster.name, %error, "old suspended Jobs stay for now");
+            }
             if let Err(error) = renewal::renew_if_due(engine, &cluster, &edge).await {
                 // There is a third of its life left to try again in; `cluster check` warns before the end.
                 tracing::warn!(cluster.name = %cluster.name, %error, "the cluster's token could not be renewed yet");

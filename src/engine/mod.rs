@@ -12,6 +12,7 @@ mod plans;
 mod renewal;
 mod scheduler;
 mod step;
+mod sweep;
 mod worker;
 
 use std::sync::Arc;

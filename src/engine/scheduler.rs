@@ -72,16 +72,39 @@ async fn one(engine: &Engine, plans: &Plans, lease: Lease, id: RolloutId) -> Res
         return Ok(Duration::ZERO);
     }
     let mut wait = look_at.map_or(LOOK_EVERY, |at| at.since(now));
+    let mut free_since = free_since(&snapshot.targets).into_iter();
     for (target, claims) in starts {
         let claimed = start(engine, lease, &snapshot, &target, claims, now).await;
         match claimed {
-            Ok(()) => {}
+            Ok(()) => {
+                if let Some(since) = free_since.next() {
+                    engine.metrics.slot_filled(engine.clock.now().since(since));
+                }
+            }
             // Another rollout or daemon was faster; the slots' numbers are read anew.
             Err(StoreError::BudgetUsedUp { .. } | StoreError::Conflict { .. }) => wait = wait.min(LOOK_SOON),
             Err(error) => return Err(error),
         }
     }
     Ok(wait)
+}
+
+/// Since when slots are free that nothing has taken, the longest first: the targets that ended after the last one
+/// started.
+fn free_since(targets: &[Target]) -> Vec<Timestamp> {
+    let last_start = targets.iter().filter_map(|target| match target.state {
+        TargetState::Running { since, .. } => Some(since),
+        _ => None,
+    });
+    // Without any under way it was not a slot that was waited for.
+    let Some(last_start) = last_start.max() else { return Vec::new() };
+    let ended = targets.iter().filter_map(|target| match target.state {
+        TargetState::Succeeded { at } | TargetState::Failed { at, .. } => Some(at),
+        _ => None,
+    });
+    let mut free: Vec<Timestamp> = ended.filter(|at| *at >= last_start).collect();
+    free.sort_unstable();
+    free
 }
 
 async fn start(

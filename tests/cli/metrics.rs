@@ -101,4 +101,8 @@ fn no_panel_of_the_dashboard_is_empty_while_a_rollout_is_under_way() {
         empty.retain(|(_, query)| prometheus.query(query).is_none_or(|series| series.is_empty()));
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
+    until("freed slots were filled", || {
+        let filled = prometheus.query("fleetlift_slot_fill_seconds_count > 0");
+        filled.is_some_and(|series| !series.is_empty())
+    });
 }
