@@ -102,6 +102,8 @@ pub struct Sealing {
     pub key_file: Option<PathBuf>,
     /// The key itself, for environments that hand secrets over as variables.
     pub key: Option<Secret>,
+    /// A file with the key before it, while it is replaced: what it sealed is sealed anew at the next start.
+    pub previous_key_file: Option<PathBuf>,
 }
 
 /// How much is done at once, and how often is looked.

@@ -17,6 +17,7 @@ mod plan;
 mod principal;
 mod refusal;
 mod register;
+mod rekey;
 mod results;
 mod retry;
 mod rotate;

@@ -67,7 +67,7 @@ impl Hub {
         let store = open_store(settings, data_dir, &metrics).await?;
         let now = clock.now();
         let hub = store.hub(NewHub { id: HubId::new(now, entropy.as_ref()), at: now }).await?;
-        let keyring = keyring(settings, data_dir, store.as_ref(), &hub, entropy.as_ref()).await?;
+        let (keyring, replaced) = keyring(settings, data_dir, store.as_ref(), &hub, entropy.as_ref()).await?;
 
         let listen = |address| Listen { address, tls: tls(settings) };
         let server = Server::bind(&listen(settings.api.listen)).await?;
@@ -112,6 +112,10 @@ impl Hub {
                 inventories_at_once: settings.engine.inventory_running,
             },
         });
+        if let Some(Replaced { before, check }) = replaced {
+            let wrapped = app.rekey(&before, &check).await?;
+            tracing::info!("{wrapped} credentials are sealed with the new key; the one before it is no longer needed");
+        }
         let first_token = first_token(&app, data_dir).await?;
         let limits = Limits {
             requests_per_second: settings.api.requests_per_second,
@@ -200,7 +204,7 @@ async fn keyring(
     store: &dyn Store,
     hub: &store::Hub,
     entropy: &dyn Entropy,
-) -> anyhow::Result<Keyring> {
+) -> anyhow::Result<(Keyring, Option<Replaced>)> {
     let own_file = data_dir.join(KEY_FILE);
     let text = match (&settings.sealing.key, &settings.sealing.key_file) {
         (Some(_), Some(_)) => bail!("set either sealing.key or sealing.key_file, not both"),
@@ -222,14 +226,34 @@ async fn keyring(
              sealed with; for a new one, `openssl rand -base64 32` makes one"
         ),
     };
-    let keyring = Keyring::new(SealingKey::parse(text.as_bytes())?, None);
-    match &hub.sealing_check {
-        None => store.set_sealing_check(&keyring.check_value(hub.id)).await?,
+    let previous = match &settings.sealing.previous_key_file {
+        Some(file) => {
+            let text = read_small(file)?;
+            Some(SealingKey::parse(text.as_bytes()).with_context(|| file.display().to_string())?)
+        }
+        None => None,
+    };
+    let keyring = Keyring::new(SealingKey::parse(text.as_bytes())?, previous);
+    let replaced = match &hub.sealing_check {
+        None => {
+            store.set_sealing_check(&keyring.check_value(hub.id)).await?;
+            None
+        }
         Some(stored) => match keyring.check(hub.id, stored)? {
-            Checked::Current | Checked::Previous => {}
+            Checked::Current => None,
+            Checked::Previous => {
+                let (before, check) = (stored.clone(), keyring.check_value(hub.id));
+                Some(Replaced { before, check })
+            }
         },
-    }
-    Ok(keyring)
+    };
+    Ok((keyring, replaced))
+}
+
+/// The check values of the key that is replaced and of its successor.
+struct Replaced {
+    before: String,
+    check: String,
 }
 
 fn policy(settings: &Settings, server: &Server, metrics: Option<&Server>) -> anyhow::Result<AddressPolicy> {

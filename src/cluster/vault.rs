@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use super::access::{Credential, EdgeAccess, InvalidCredential, InvalidServerUrl, ServerUrl};
 use crate::domain::cluster::SealedCredential;
 use crate::domain::{ClusterId, Entropy, HubId};
-use crate::seal::{Binding, Keyring, OpenError, SealError};
+use crate::seal::{Binding, Keyring, OpenError, Rewrapped, SealError};
 
 /// The sealed column of a cluster's row.
 const FIELD: &str = "credential";
@@ -71,6 +71,21 @@ impl Vault {
             namespace: None,
             context: String::new(),
         })
+    }
+
+    /// The envelope for the current key, if it is sealed with the one before it.
+    pub fn rewrap(
+        &self,
+        cluster: ClusterId,
+        server: &str,
+        sealed: &SealedCredential,
+        entropy: &dyn Entropy,
+    ) -> Result<Option<Vec<u8>>, OpenError> {
+        let binding = self.binding(cluster, sealed.version, server, &sealed.ca_pem);
+        match self.keyring.rewrap(&binding, &sealed.envelope, entropy)? {
+            Rewrapped::Already => Ok(None),
+            Rewrapped::Anew(envelope) => Ok(Some(envelope)),
+        }
     }
 
     fn binding<'a>(&self, cluster: ClusterId, version: i64, server: &'a str, ca_pem: &str) -> Binding<'a> {

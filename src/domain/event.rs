@@ -44,6 +44,8 @@ pub struct UnknownEventType(String);
 event_types! {
     /// The store was made.
     HubInitialised = "hub.initialised",
+    /// Every credential was sealed with another key.
+    SealingKeyRotated = "sealing_key.rotated",
     /// A cluster was registered.
     ClusterRegistered = "cluster.registered",
     /// A cluster's labels, time zone or egress changed.

@@ -43,6 +43,8 @@ statements! {
     REPLACE_CREDENTIAL = "
         update credentials set version = $2, envelope = $3, ca_pem = $4, tls_server_name = $5
         where cluster = $1 and version < $2";
+    REWRAP_CREDENTIAL = "
+        update credentials set envelope = $4 where cluster = $1 and version = $2 and envelope = $3";
     DELETE_CREDENTIAL = "delete from credentials where cluster = $1";
 }
 
@@ -135,6 +137,17 @@ pub(super) async fn change(
     }
     change.tell(events);
     Ok(cluster)
+}
+
+/// The same secret under another key.
+pub(super) async fn rewrap_credential(
+    change: &mut Change<'_>,
+    id: ClusterId,
+    sealed: SealedCredential,
+    envelope: Vec<u8>,
+) -> Result<(), StoreError> {
+    let values = vec![Value::text(id), sealed.version.into(), Value::Bytes(sealed.envelope), Value::Bytes(envelope)];
+    exactly_one(change.session.run(REWRAP_CREDENTIAL, values).await?, || format!("the credential of cluster {id}"))
 }
 
 /// Writes the cluster with another credential.

@@ -96,6 +96,11 @@ impl Store for Database {
         write!(self, hub::make, candidate)
     }
 
+    async fn replace_sealing_check(&self, before: &str, check: &str, events: Vec<Event>) -> Result<(), StoreError> {
+        let (before, check) = (before.to_owned(), check.to_owned());
+        write!(self, hub::replace_check, before, check, events)
+    }
+
     async fn set_sealing_check(&self, check: &str) -> Result<(), StoreError> {
         let check = check.to_owned();
         write!(self, hub::set_check, check)
@@ -136,6 +141,16 @@ impl Store for Database {
     ) -> Result<Cluster, StoreError> {
         let cluster = cluster.clone();
         write!(self, clusters::replace_credential, cluster, credential, events)
+    }
+
+    async fn rewrap_credential(
+        &self,
+        id: ClusterId,
+        sealed: &SealedCredential,
+        envelope: Vec<u8>,
+    ) -> Result<(), StoreError> {
+        let sealed = sealed.clone();
+        write!(self, clusters::rewrap_credential, id, sealed, envelope)
     }
 
     async fn record_reach(&self, id: ClusterId, reach: &Reach) -> Result<(), StoreError> {

@@ -1,6 +1,6 @@
 //! The hub's own row.
 
-use super::failure::{conflict, corrupt};
+use super::failure::{conflict, corrupt, exactly_one};
 use super::session::{Session, Value, statements};
 use super::writer::Change;
 use super::{Hub, NewHub, StoreError};
@@ -9,6 +9,7 @@ use crate::domain::event::{Actor, Event, EventType, Subject};
 statements! {
     READ = "select id, created_at_us, sealing_check from hub where one = 1";
     MAKE = "insert into hub (one, id, created_at_us) values (1, $1, $2) on conflict (one) do nothing";
+    REPLACE_CHECK = "update hub set sealing_check = $2 where one = 1 and sealing_check = $1";
     SET_CHECK = "update hub set sealing_check = $1 where one = 1 and (sealing_check is null or sealing_check = $1)";
 }
 
@@ -36,4 +37,16 @@ pub(super) async fn set_check(change: &mut Change<'_>, check: String) -> Result<
         1 => Ok(()),
         _ => Err(conflict("the sealing key's check value")),
     }
+}
+
+pub(super) async fn replace_check(
+    change: &mut Change<'_>,
+    before: String,
+    check: String,
+    events: Vec<Event>,
+) -> Result<(), StoreError> {
+    let replaced = change.session.run(REPLACE_CHECK, vec![before.into(), check.into()]).await?;
+    exactly_one(replaced, || "the sealing key's check value".to_owned())?;
+    change.tell(events);
+    Ok(())
 }

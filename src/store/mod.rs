@@ -120,6 +120,9 @@ pub trait Store: Send + Sync {
     /// Stores the check value of the sealing key, once.
     async fn set_sealing_check(&self, check: &str) -> Result<(), StoreError>;
 
+    /// Stores the check value of another sealing key in place of `before`, when everything is sealed with it.
+    async fn replace_sealing_check(&self, before: &str, check: &str, events: Vec<Event>) -> Result<(), StoreError>;
+
     // --- clusters ---
 
     /// Registers clusters with their sealed credentials; each is accepted or refused by itself.
@@ -142,6 +145,13 @@ pub trait Store: Send + Sync {
         credential: SealedCredential,
         events: Vec<Event>,
     ) -> Result<Cluster, StoreError>;
+    /// Replaces the envelope of a credential that is still `sealed`: the same secret under another key.
+    async fn rewrap_credential(
+        &self,
+        id: ClusterId,
+        sealed: &SealedCredential,
+        envelope: Vec<u8>,
+    ) -> Result<(), StoreError>;
     /// Notes whether a cluster answered: no event, no version.
     async fn record_reach(&self, id: ClusterId, reach: &Reach) -> Result<(), StoreError>;
     /// Keeps the last inventory of a cluster.

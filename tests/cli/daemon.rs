@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::arrange::{Daemon, FLEET, bare, until};
+use crate::arrange::{Daemon, FLEET, Simulated, bare, until};
 
 #[test]
 fn usage_errors_end_with_two_and_failures_with_one() {
@@ -80,6 +80,31 @@ fn a_restart_keeps_everything_and_a_wrong_sealing_key_is_refused() {
         &["daemon", "--listen", "127.0.0.1:0", "--data-dir", &data, "--config", &settings.display().to_string()],
     );
     assert!(refused.code == 1 && refused.err.contains("key"), "{refused:?}");
+}
+
+#[test]
+fn a_new_sealing_key_takes_over_and_the_one_before_is_no_longer_needed() {
+    let daemon = Daemon::start(&[]);
+    let simulated = Simulated::start(3, daemon.folder.path());
+    daemon.ok(&["cluster", "import", simulated.kubeconfigs.to_str().unwrap()]);
+    let (folder, _) = daemon.end("-TERM");
+    let data = folder.path().join("data");
+    fs::rename(data.join("sealing.key"), data.join("before.key")).unwrap();
+    fs::write(data.join("sealing.key"), "bmV3LWtleS1uZXcta2V5LW5ldy1rZXktbmV3LWtleSE=\n").unwrap();
+    let settings = data.join("fleetlift.toml");
+    fs::write(&settings, format!("[sealing]\nprevious_key_file = \"{}\"\n", data.join("before.key").display()))
+        .unwrap();
+    let daemon = Daemon::start_in(folder, &[]);
+    assert!(daemon.log().contains("3 credentials are sealed with the new key"), "{}", daemon.log());
+    let (folder, _) = daemon.end("-TERM");
+
+    fs::remove_file(settings).unwrap();
+    fs::remove_file(folder.path().join("data/before.key")).unwrap();
+    let daemon = Daemon::start_in(folder, &[]);
+    daemon.ok(&["cluster", "resources", "edge-00001", "--refresh"]);
+    let audit = daemon.ok(&["audit", "list"]).out;
+    assert_eq!(audit.matches("sealing_key.rotated").count(), 1);
+    daemon.ok(&["audit", "verify"]);
 }
 
 #[test]

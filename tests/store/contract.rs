@@ -76,8 +76,12 @@ pub async fn the_hub_keeps_its_first_id(backend: &dyn Backend) {
     one.set_sealing_check("check").await.unwrap();
     one.set_sealing_check("check").await.unwrap();
     assert!(is_conflict(one.set_sealing_check("another").await));
-    assert_eq!(one.hub(NewHub { id: hub_id(), at: NOW }).await.unwrap().sealing_check.as_deref(), Some("check"));
-    assert_eq!(one.events(0, None, 10).await.unwrap().len(), 1);
+    let rotated = || vec![event(EventType::SealingKeyRotated)];
+    assert!(is_conflict(one.replace_sealing_check("never", "another", rotated()).await));
+    one.replace_sealing_check("check", "another", rotated()).await.unwrap();
+    one.set_sealing_check("another").await.unwrap();
+    assert_eq!(one.hub(NewHub { id: hub_id(), at: NOW }).await.unwrap().sealing_check.as_deref(), Some("another"));
+    assert_eq!(one.events(0, None, 10).await.unwrap().len(), 2);
 }
 
 pub async fn a_cluster_comes_back_as_it_was_registered(backend: &dyn Backend) {
@@ -150,6 +154,13 @@ pub async fn a_replaced_credential_does_not_come_back(backend: &dyn Backend) {
         SealedCredential { version: 2, envelope: vec![8], ca_pem: "c2".into(), tls_server_name: Some("edge".into()) };
     assert!(is_conflict(store.replace_credential(&cluster, old, vec![]).await));
     assert_eq!(store.credential(cluster.id).await.unwrap(), newer);
+    let sealed = store.credential(cluster.id).await.unwrap();
+    store.rewrap_credential(cluster.id, &sealed, vec![9; 8]).await.unwrap();
+    assert_eq!(
+        store.credential(cluster.id).await.unwrap(),
+        SealedCredential { envelope: vec![9; 8], ..sealed.clone() }
+    );
+    assert!(is_conflict(store.rewrap_credential(cluster.id, &sealed, vec![8; 8]).await));
     // The refused replacement left the row beside it alone, too.
     assert_eq!(store.cluster(cluster.id).await.unwrap().version, cluster.version);
 }
