@@ -11,10 +11,10 @@ use crate::domain::{ClusterId, Timestamp};
 use crate::store::{Store, StoreError};
 
 /// A connection that nobody used for so long is let go: a socket and some 50 KiB each.
-const KEPT_UNUSED: Duration = Duration::from_secs(60);
+const KEPT_UNUSED: Duration = Duration::from_mins(1);
 
 /// Each cluster's credential is reported as used once for each purpose in this time, with a count.
-const REPORTED_EVERY: Duration = Duration::from_secs(3600);
+const REPORTED_EVERY: Duration = Duration::from_hours(1);
 
 /// What a credential is used for: part of its audit event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

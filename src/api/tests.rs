@@ -50,7 +50,7 @@ async fn hub_with(limits: Limits) -> Hub {
         hub: hub.id,
         signer: Arc::new(Signer::new(hub.id, &[7; 32]).unwrap()),
         hub_limit: 10,
-        plan_max_age: Duration::from_secs(3600),
+        plan_max_age: Duration::from_hours(1),
         inventory_patience: Duration::ZERO,
         images: Vec::new(),
     });

@@ -2,7 +2,6 @@
 
 use super::steer::Steered;
 use super::{App, Principal, Refusal, Remark};
-use crate::domain::Timestamp;
 use crate::domain::event::{EventType, Subject};
 use crate::domain::rollout::RolloutState;
 use crate::domain::target::{Target, TargetState, Task, TaskState};
@@ -29,7 +28,7 @@ impl App {
         for target in &failed {
             let tasks = self.store.target_work(target.id).await?.tasks;
             let tasks: Vec<Task> =
-                tasks.into_iter().filter_map(|task| again(task, seen.plan.strategy.retries.attempts)).collect();
+                tasks.into_iter().filter_map(|task| again(&task, seen.plan.strategy.retries.attempts)).collect();
             let subject = Subject {
                 rollout: Some(id),
                 cluster: Some(target.cluster),
@@ -68,13 +67,12 @@ fn is_failed(target: &Target) -> bool {
 }
 
 /// The task as it is tried again; `None` for one that is done.
-fn again(task: Task, attempts: u32) -> Option<Task> {
-    let may_start_at: Option<Timestamp> = None;
+fn again(task: &Task, attempts: u32) -> Option<Task> {
     match task.state {
         TaskState::Failed { .. } | TaskState::NotStarted { .. } => Some(Task {
-            state: TaskState::Pending { not_before: may_start_at },
+            state: TaskState::Pending { not_before: None },
             attempts_allowed: task.attempts.saturating_add(attempts),
-            ..task
+            ..task.clone()
         }),
         TaskState::Pending { .. }
         | TaskState::Running { .. }

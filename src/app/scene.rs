@@ -27,8 +27,8 @@ impl Seen {
 
     /// Refuses when some cluster of the rollout lies outside of what the principal may touch.
     pub(super) fn must_reach(&self, by: &Principal) -> Result<(), Refusal> {
-        let targets = self.plan.waves.iter().flat_map(|wave| &wave.targets);
-        targets.map(|target| by.must_reach(&target.name, &target.labels)).collect()
+        let mut targets = self.plan.waves.iter().flat_map(|wave| &wave.targets);
+        targets.try_for_each(|target| by.must_reach(&target.name, &target.labels))
     }
 
     /// The position of the target of this cluster in the snapshot.

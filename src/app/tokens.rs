@@ -165,11 +165,11 @@ impl App {
         }
         // A look-up by the hash of 256 random bits: nothing can be learned from how long it takes.
         let Some(token) = self.store.token_by_hash(&hash(secret)).await? else { return Ok(None) };
-        Ok(principal(token, self.clock.now()))
+        Ok(principal(&token, self.clock.now()))
     }
 }
 
-fn principal(token: StoredToken, now: Timestamp) -> Option<Principal> {
+fn principal(token: &StoredToken, now: Timestamp) -> Option<Principal> {
     if token.revoked_at.is_some() || token.expires_at.is_some_and(|at| at <= now) {
         return None;
     }

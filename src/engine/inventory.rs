@@ -17,7 +17,7 @@ use crate::store::{StoreError, StoredInventory};
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// A cluster that did not answer is not asked again before this.
-const TRIED_AGAIN_AFTER: Duration = Duration::from_secs(60);
+const TRIED_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
 /// How soon there may be room again, when as many are being read as may be.
 const ROOM_AFTER: Duration = Duration::from_millis(50);

@@ -59,9 +59,9 @@ pub async fn keep(engine: Arc<Engine>, held: watch::Sender<Option<Held>>, stop: 
         }
     }
     let last = *held.borrow();
-    if let Some(Held { lease, .. }) = last {
-        if let Err(error) = engine.store.release_lease(&lease).await {
-            tracing::warn!(%error, "the lease could not be given back; it ends by itself");
-        }
+    if let Some(Held { lease, .. }) = last
+        && let Err(error) = engine.store.release_lease(&lease).await
+    {
+        tracing::warn!(%error, "the lease could not be given back; it ends by itself");
     }
 }

@@ -147,7 +147,7 @@ impl Worker {
 
     fn after(self: &Arc<Self>, target: TargetId, left: Result<Left, StoreError>) {
         match left {
-            Ok(Left::Following(follow)) => self.follow(follow),
+            Ok(Left::Following(follow)) => self.follow(*follow),
             Ok(Left::Running | Left::Ended) => self.unfollow(target),
             // Another daemon owns it, or a person changed something: whoever owns it reads anew.
             Err(error @ StoreError::Conflict { .. }) => {

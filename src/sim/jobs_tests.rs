@@ -12,7 +12,7 @@ fn store() -> Store {
     store
 }
 
-fn job(store: &mut Store, spec: Value) -> Key {
+fn job(store: &mut Store, spec: &Value) -> Key {
     let mut job = json!({"metadata": {"name": "j"}, "spec": {"backoffLimit": 0, "template": {"spec": {
         "restartPolicy": "Never", "containers": [{"name": "upgrade", "image": "x:1"}]}}}});
     for (field, value) in spec.as_object().unwrap() {
@@ -49,9 +49,9 @@ fn conditions(store: &Store, key: &Key) -> Vec<String> {
 #[test]
 fn a_job_makes_its_pod_once_and_waits() {
     let mut store = store();
-    let key = job(&mut store, json!({"activeDeadlineSeconds": 60}));
+    let key = job(&mut store, &json!({"activeDeadlineSeconds": 60}));
     let until = settle(&mut store, &key, START);
-    assert_eq!(until, Again::At(START + Duration::from_secs(60)));
+    assert_eq!(until, Again::At(START + Duration::from_mins(1)));
     assert_eq!(pods(&store).len(), 1);
     settle(&mut store, &key, START + Duration::from_secs(1));
     assert_eq!(pods(&store).len(), 1);
@@ -60,7 +60,7 @@ fn a_job_makes_its_pod_once_and_waits() {
 #[test]
 fn one_failed_pod_fails_a_job_without_retries() {
     let mut store = store();
-    let key = job(&mut store, json!({}));
+    let key = job(&mut store, &json!({}));
     settle(&mut store, &key, START);
     end(&mut store, "Failed");
     settle(&mut store, &key, START);
@@ -71,7 +71,7 @@ fn one_failed_pod_fails_a_job_without_retries() {
 #[test]
 fn a_job_with_retries_makes_another_pod() {
     let mut store = store();
-    let key = job(&mut store, json!({"backoffLimit": 1}));
+    let key = job(&mut store, &json!({"backoffLimit": 1}));
     settle(&mut store, &key, START);
     end(&mut store, "Failed");
     settle(&mut store, &key, START);
@@ -82,12 +82,12 @@ fn a_job_with_retries_makes_another_pod() {
 #[test]
 fn a_deadline_is_no_end_while_the_pod_still_runs() {
     let mut store = store();
-    let key = job(&mut store, json!({"activeDeadlineSeconds": 60}));
+    let key = job(&mut store, &json!({"activeDeadlineSeconds": 60}));
     settle(&mut store, &key, START);
     let pod = pods(&store).remove(0);
     // Bound to a node, so that it is not gone at once.
     store.change(&pod.key, |pod| pod["spec"]["nodeName"] = json!("n"));
-    settle(&mut store, &key, START + Duration::from_secs(60));
+    settle(&mut store, &key, START + Duration::from_mins(1));
     assert_eq!(conditions(&store, &key), ["FailureTarget=DeadlineExceeded"]);
     assert!(store.get(&pod.key).unwrap().terminating);
     store.replace(&pod.key, Part::Status, json!({"status": {"phase": "Failed"}})).unwrap();
@@ -98,7 +98,7 @@ fn a_deadline_is_no_end_while_the_pod_still_runs() {
 #[test]
 fn a_suspended_job_counts_no_failure() {
     let mut store = store();
-    let key = job(&mut store, json!({}));
+    let key = job(&mut store, &json!({}));
     settle(&mut store, &key, START);
     store.change(&key, |job| job["spec"]["suspend"] = json!(true));
     settle(&mut store, &key, START);
@@ -110,7 +110,7 @@ fn a_suspended_job_counts_no_failure() {
 #[test]
 fn a_finished_job_is_swept_when_its_time_is_over() {
     let mut store = store();
-    let key = job(&mut store, json!({"ttlSecondsAfterFinished": 10}));
+    let key = job(&mut store, &json!({"ttlSecondsAfterFinished": 10}));
     settle(&mut store, &key, START);
     end(&mut store, "Succeeded");
     assert_eq!(settle(&mut store, &key, START), Again::At(START + Duration::from_secs(10)));

@@ -13,7 +13,7 @@ use crate::seed::{Seed, rounds};
 use crate::support::Postgres;
 
 /// Three seconds of lease, and what the other daemon needs to notice, with a little for a busy machine.
-const TAKEN_OVER_WITHIN: Duration = Duration::from_millis(5_000);
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(5);
 
 /// The database, for what only it can tell.
 struct Database {

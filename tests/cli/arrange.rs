@@ -12,7 +12,7 @@ use serde_json::Value;
 const BINARY: &str = env!("CARGO_BIN_EXE_fleetlift");
 
 /// How long anything may take that takes a second on a machine that has nothing else to do.
-pub const LONG: Duration = Duration::from_secs(60);
+pub const LONG: Duration = Duration::from_mins(1);
 
 /// A running daemon; killed when dropped.
 pub struct Daemon {

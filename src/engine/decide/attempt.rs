@@ -71,10 +71,10 @@ pub fn next_step(
     seen: &Observation,
     now: Timestamp,
 ) -> Step {
-    if let (Some(recorded), Some(uid)) = (attempt.job_uid.as_deref(), seen.job.uid()) {
-        if recorded != uid {
-            return judge_lost(from, to, seen, &format!("its Job was replaced by one with UID {uid}"));
-        }
+    if let (Some(recorded), Some(uid)) = (attempt.job_uid.as_deref(), seen.job.uid())
+        && recorded != uid
+    {
+        return judge_lost(from, to, seen, &format!("its Job was replaced by one with UID {uid}"));
     }
     match (&seen.job, attempt.job_uid.as_deref()) {
         (JobSeen::Foreign { why, .. }, _) => {
@@ -306,8 +306,8 @@ mod tests {
         Observation { at: at(10), job, upgrade_task: UpgradeTaskSeen::Absent, pods: vec![], resource: None }
     }
 
-    fn resource(version: &str) -> Option<ResourceSeen> {
-        Some(ResourceSeen::Found(ResourceState {
+    fn resource(version: &str) -> ResourceSeen {
+        ResourceSeen::Found(ResourceState {
             versions: vec![SeenVersion {
                 object: "JivaVolume/pvc-1".into(),
                 field: "versionDetails.status.current".into(),
@@ -316,7 +316,7 @@ mod tests {
             rolled_out: Condition::Holds,
             healthy: Condition::Holds,
             settled: Condition::Holds,
-        }))
+        })
     }
 
     fn errored() -> UpgradeTaskSeen {
@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn a_complete_job_with_the_resource_at_target_succeeds_and_an_error_beside_it_is_a_warning() {
         let mut saw = seen(complete());
-        saw.resource = resource("3.6.0");
+        saw.resource = Some(resource("3.6.0"));
         assert_eq!(step(&attempt(Some(UID)), &saw), Step::End(Outcome::Succeeded { warning: None }));
         saw.upgrade_task = errored();
         let Step::End(Outcome::Succeeded { warning: Some(warning) }) = step(&attempt(Some(UID)), &saw) else {
@@ -376,7 +376,7 @@ mod tests {
     fn a_complete_job_with_the_resource_elsewhere_is_a_contradiction_that_shows_both() {
         for unhealthy in [false, true] {
             let mut saw = seen(complete());
-            saw.resource = resource(if unhealthy { "3.6.0" } else { "3.5.0" });
+            saw.resource = Some(resource(if unhealthy { "3.6.0" } else { "3.5.0" }));
             if let (true, Some(ResourceSeen::Found(state))) = (unhealthy, &mut saw.resource) {
                 state.healthy = Condition::Unknown("no replica status".into());
             }
@@ -389,7 +389,7 @@ mod tests {
     #[test]
     fn a_failed_job_fails_with_the_last_step_else_the_pods_end_else_the_condition() {
         let mut saw = seen(failed_job());
-        saw.resource = resource("3.5.0");
+        saw.resource = Some(resource("3.5.0"));
         assert!(reason_of(step(&attempt(Some(UID)), &saw)).1.contains("BackoffLimitExceeded"));
         saw.pods = vec![PodSeen {
             name: "fl-x-1".into(),
@@ -407,7 +407,7 @@ mod tests {
     #[test]
     fn a_failed_job_with_the_resource_at_target_is_still_failed() {
         let mut saw = seen(failed_job());
-        saw.resource = resource("3.6.0");
+        saw.resource = Some(resource("3.6.0"));
         let (class, reason) = reason_of(step(&attempt(Some(UID)), &saw));
         assert_eq!(class, FailureClass::Job);
         assert!(reason.ends_with("at target, last steps not proven"), "{reason}");
@@ -417,7 +417,7 @@ mod tests {
     fn a_job_that_was_recorded_and_is_gone_or_replaced_is_lost() {
         for job in [JobSeen::Absent, JobSeen::Complete { uid: "another".into() }] {
             let mut saw = seen(job);
-            saw.resource = resource("3.6.0");
+            saw.resource = Some(resource("3.6.0"));
             assert_eq!(reason_of(step(&attempt(Some(UID)), &saw)).0, FailureClass::Lost);
         }
     }
@@ -461,7 +461,7 @@ mod tests {
         let mut suspended = seen(JobSeen::Suspended { uid: UID.into(), pods_left: 1 });
         assert!(matches!(late(&attempt, &suspended), Step::Wait { .. }));
         suspended.job = JobSeen::Suspended { uid: UID.into(), pods_left: 0 };
-        suspended.resource = resource("3.5.0");
+        suspended.resource = Some(resource("3.5.0"));
         assert_eq!(reason_of(late(&attempt, &suspended)).0, FailureClass::Deadline);
     }
 

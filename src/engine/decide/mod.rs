@@ -28,7 +28,7 @@ pub struct Rules {
 }
 
 /// The least time that replicas are given to settle. A rebuild on a slow node takes minutes, whatever the deadlines.
-const SETTLE_AT_LEAST: Duration = Duration::from_secs(600);
+const SETTLE_AT_LEAST: Duration = Duration::from_mins(10);
 
 impl Rules {
     /// What `strategy` says about the tasks of one target.

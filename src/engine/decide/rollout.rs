@@ -331,7 +331,9 @@ pub fn tallies(scene: &Scene<'_>) -> Vec<Tally> {
 /// The tally of the whole rollout.
 pub fn total(targets: &[Target]) -> Tally {
     let mut tally = Tally::default();
-    targets.iter().for_each(|target| tally.add(&target.state));
+    for target in targets {
+        tally.add(&target.state);
+    }
     tally
 }
 

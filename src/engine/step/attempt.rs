@@ -194,7 +194,7 @@ fn record_job(scene: &mut Scene<'_>, mut attempt: Attempt, created: &Created) {
 
 /// An API server that has just come back forbids everything until it has read its rules, and knows no custom resource
 /// until it has read their definitions: for so long after an attempt was intended, that is no refusal.
-const COMING_BACK: Duration = Duration::from_secs(60);
+const COMING_BACK: Duration = Duration::from_mins(1);
 
 /// A creation that was surely refused ends the attempt, if nothing else was created under its name; anything else is
 /// the cluster's trouble, and looked at again.
@@ -232,11 +232,11 @@ fn end(
         Outcome::Succeeded { warning } => ("succeeded", warning.clone().unwrap_or_default()),
         Outcome::Failed { reason, .. } => ("failed", reason.clone()),
     };
-    if let (Some(recorded), Some(uid)) = (&attempt.job_uid, seen.job.uid()) {
-        if recorded != uid {
-            let data = (recorded.clone(), uid.to_owned());
-            scene.draft.event(EventType::JobReplaced, |event| event.with("recorded", data.0).with("seen", data.1));
-        }
+    if let (Some(recorded), Some(uid)) = (&attempt.job_uid, seen.job.uid())
+        && recorded != uid
+    {
+        let data = (recorded.clone(), uid.to_owned());
+        scene.draft.event(EventType::JobReplaced, |event| event.with("recorded", data.0).with("seen", data.1));
     }
     scene.engine.metrics.attempt_judged(what.resource.kind.name(), name, now.since(attempt.intended_at));
     let state = after_attempt(&task, &outcome, &scene.rules, now);
@@ -264,12 +264,12 @@ fn wanted_off(scene: &Scene<'_>) -> Option<CancelCause> {
 
 fn follow(scene: &Scene<'_>, edge: &Edge, attempt: &Attempt, seen: &Observation) -> Left {
     match seen.job {
-        JobSeen::Active { .. } | JobSeen::Suspended { .. } => Left::Following(Follow {
+        JobSeen::Active { .. } | JobSeen::Suspended { .. } => Left::Following(Box::new(Follow {
             target: scene.draft.work.target.id,
             edge: edge.clone(),
             namespace: edge.namespace().to_owned(),
             job: attempt.job_name.clone(),
-        }),
+        })),
         JobSeen::Absent | JobSeen::Complete { .. } | JobSeen::Failed { .. } | JobSeen::Foreign { .. } => Left::Running,
     }
 }

@@ -44,7 +44,7 @@ pub enum Left {
     /// The target runs on, and nothing is there to be followed.
     Running,
     /// The target runs on, and this Job is under way.
-    Following(Follow),
+    Following(Box<Follow>),
     /// The target does not run any more.
     Ended,
 }
@@ -112,11 +112,12 @@ pub async fn take(
         Err(NotConnectable::Store(error)) => return Err(error),
         Err(error) => return without_connection(scene, &error).await,
     };
+    // Boxed: a step holds whole observations, and many are under way.
     // Each part asks the cluster and answers with its error, and only here it is judged what the silence means.
     let before = scene.draft.work.open_attempt.is_some();
     let went = match before {
-        true => attempt::further(&mut scene, &edge).await,
-        false => task::next_task(&mut scene, &edge).await,
+        true => Box::pin(attempt::further(&mut scene, &edge)).await,
+        false => Box::pin(task::next_task(&mut scene, &edge)).await,
     };
     match went {
         Ok(left) => {
@@ -195,7 +196,7 @@ async fn quarantine(scene: &Scene<'_>, error: &EdgeError) -> Result<(), StoreErr
 }
 
 /// How old the note of a cluster's last answer may become: a row a minute and cluster, not one a look.
-const REACH_NOTED_EVERY: Duration = Duration::from_secs(60);
+const REACH_NOTED_EVERY: Duration = Duration::from_mins(1);
 
 /// Notes that a cluster answered.
 pub(super) async fn reached(engine: &Engine, cluster: &Cluster, now: Timestamp) -> Result<(), StoreError> {

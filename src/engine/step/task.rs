@@ -41,11 +41,11 @@ pub(super) async fn next_task(scene: &mut Scene<'_>, edge: &Edge) -> Result<Left
         let settling_since = disturbed_at(scene.draft.tasks(), since);
         match before_task(what, &reading, settling_since, &scene.rules, now) {
             BeforeTask::Attempt => {
-                if !intend(scene, &task, what, now)? {
+                if !intend(scene, &task, what, now) {
                     continue;
                 }
                 scene.commit().await?;
-                return attempt::further(scene, edge).await;
+                return Box::pin(attempt::further(scene, edge)).await;
             }
             BeforeTask::Skip(reason) => {
                 skip(scene, &task, what, reason, now);
@@ -78,7 +78,7 @@ fn disturbed_at(tasks: &[Task], started: Timestamp) -> Timestamp {
 }
 
 /// The attempt's names, before anything is created; `false` if the task failed instead.
-fn intend(scene: &mut Scene<'_>, task: &Task, what: &PlannedTask, now: Timestamp) -> Result<bool, Broken> {
+fn intend(scene: &mut Scene<'_>, task: &Task, what: &PlannedTask, now: Timestamp) -> bool {
     let id = AttemptId::new(now, &*scene.engine.entropy);
     let number = task.attempts + 1;
     let order = AttemptOrder {
@@ -95,7 +95,7 @@ fn intend(scene: &mut Scene<'_>, task: &Task, what: &PlannedTask, now: Timestamp
         Ok(objects) => objects,
         Err(error) => {
             fail(scene, task, what, error.to_string(), now);
-            return Ok(false);
+            return false;
         }
     };
     let attempt = Attempt {
@@ -119,7 +119,7 @@ fn intend(scene: &mut Scene<'_>, task: &Task, what: &PlannedTask, now: Timestamp
     scene.draft.event(EventType::AttemptIntended, |event| {
         event.with("resource", what.resource.to_string()).with("number", number).with("job", job)
     });
-    Ok(true)
+    true
 }
 
 fn skip(scene: &mut Scene<'_>, task: &Task, what: &PlannedTask, reason: SkipReason, now: Timestamp) {

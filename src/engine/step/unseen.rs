@@ -12,7 +12,7 @@ use crate::store::StoreError;
 
 /// How long after a Job's deadline it has surely ended: the Job controller's own delays, clocks apart by a minute, and
 /// the Pod's grace period.
-const SURELY_ENDED: Duration = Duration::from_secs(180);
+const SURELY_ENDED: Duration = Duration::from_mins(3);
 
 /// How often a cluster with a Job under way is tried while it does not answer: a connection's time-out apart.
 const LOOK_WHILE_UNSEEN: Duration = Duration::from_secs(10);
@@ -21,7 +21,7 @@ const LOOK_WHILE_UNSEEN: Duration = Duration::from_secs(10);
 const LOOK_AFTER_A_HICCUP: Duration = Duration::from_secs(1);
 
 /// Other people's upgrades and rebuilds take minutes, not the quarter of an hour that a dead cluster is left alone.
-const LOOK_AT_THE_BUSY: Duration = Duration::from_secs(60);
+const LOOK_AT_THE_BUSY: Duration = Duration::from_mins(1);
 
 /// Keeps the slots or gives them back, as the case may be.
 pub(super) async fn go_on_without(scene: &mut Scene<'_>, reason: Deferral) -> Result<Left, StoreError> {

@@ -14,13 +14,13 @@ impl Site<'_> {
         let rest = json!({"spec": {"capacity": "5G", "replicationFactor": width, "consistencyFactor": width / 2 + 1,
                 "desiredReplicationFactor": width},
             "status": {"phase": "Healthy"}, "versionDetails": version_details(version)});
-        self.custom(Resource::LegacyVolumes, name, labels(&[(VOLUME, name), (VERSION, version)]), rest);
+        self.custom(Resource::LegacyVolumes, name, &labels(&[(VOLUME, name), (VERSION, version)]), rest);
         for node in nodes(*width) {
             let pool = format!("{pool}-{node}");
             let own = labels(&[("cstorpool.openebs.io/name", &pool), (VOLUME, name), (VERSION, version)]);
             let rest = json!({"spec": {"capacity": "5G"}, "status": {"phase": "Healthy"},
                 "versionDetails": version_details(version)});
-            self.custom(Resource::LegacyReplicas, &format!("{name}-{pool}"), own, rest);
+            self.custom(Resource::LegacyReplicas, &format!("{name}-{pool}"), &own, rest);
         }
         self.deployment(&Workload {
             name: &format!("{name}-target"),

@@ -149,7 +149,7 @@ impl Site<'_> {
     }
 
     /// An object of one of OpenEBS's own kinds.
-    fn custom(&mut self, resource: Resource, name: &str, labels: Value, mut rest: Value) {
+    fn custom(&mut self, resource: Resource, name: &str, labels: &Value, mut rest: Value) {
         rest["metadata"] = json!({"name": name, "labels": labels});
         self.put(resource, NAMESPACE, rest);
     }

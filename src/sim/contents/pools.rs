@@ -17,7 +17,7 @@ impl Site<'_> {
             .collect();
         let rest = json!({"spec": {"pools": pools}, "versionDetails": version_details(version),
             "status": {"provisionedInstances": width, "desiredInstances": width, "healthyInstances": width}});
-        self.custom(Resource::PoolClusters, name, json!({}), rest);
+        self.custom(Resource::PoolClusters, name, &json!({}), rest);
         for node in nodes(*width) {
             self.pool_instance(name, &format!("{name}-{node}"), &node, version);
         }
@@ -34,7 +34,7 @@ impl Site<'_> {
                 "poolConfig": {"dataRaidGroupType": "stripe", "roThresholdLimit": 85}},
             "status": {"phase": "ONLINE", "readOnly": false, "capacity": {"free": "9630M", "total": "9630M"}},
             "versionDetails": version_details(version)});
-        self.custom(Resource::PoolInstances, name, labels(&own), rest);
+        self.custom(Resource::PoolInstances, name, &labels(&own), rest);
         self.deployment(&Workload {
             name,
             version,
@@ -58,7 +58,7 @@ impl Site<'_> {
         let Item { name, version, width, .. } = item;
         let rest = json!({"spec": {"name": name, "type": "disk", "poolSpec": {"poolType": "striped"}},
             "status": {"phase": "Online"}, "versionDetails": version_details(version)});
-        self.custom(Resource::PoolClaims, name, labels(&[(VERSION, version)]), rest);
+        self.custom(Resource::PoolClaims, name, &labels(&[(VERSION, version)]), rest);
         for node in nodes(*width) {
             self.pool(name, &format!("{name}-{node}"), &node, version);
         }
@@ -73,7 +73,7 @@ impl Site<'_> {
         ];
         let rest = json!({"spec": {"poolSpec": {"poolType": "striped", "roThresholdLimit": 85}},
             "status": {"phase": "Healthy", "readOnly": false}, "versionDetails": version_details(version)});
-        self.custom(Resource::Pools, name, labels(&own), rest);
+        self.custom(Resource::Pools, name, &labels(&own), rest);
         self.deployment(&Workload {
             name,
             version,

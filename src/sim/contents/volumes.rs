@@ -16,11 +16,11 @@ impl Site<'_> {
         let own = labels(&[("openebs.io/cstor-pool-cluster", pool), (VERSION, version)]);
         let rest = json!({"spec": {"capacity": {"storage": "5Gi"}, "provision": {"replicaCount": width}},
             "status": {"phase": "Bound", "poolInfo": pools}, "versionDetails": version_details(version)});
-        self.custom(Resource::VolumeConfigs, name, own, rest);
+        self.custom(Resource::VolumeConfigs, name, &own, rest);
         let rest = json!({"spec": {"capacity": "5Gi", "iqn": format!("iqn.2016-09.com.openebs.cstor:{name}"),
                 "replicationFactor": width, "consistencyFactor": width / 2 + 1, "desiredReplicationFactor": width},
             "status": {"phase": "Healthy"}, "versionDetails": version_details(version)});
-        self.custom(Resource::Volumes, name, labels(&[(VOLUME, name), (VERSION, version)]), rest);
+        self.custom(Resource::Volumes, name, &labels(&[(VOLUME, name), (VERSION, version)]), rest);
         for pool in &pools {
             let own = labels(&[
                 ("cstorpoolinstance.openebs.io/name", pool),
@@ -30,7 +30,7 @@ impl Site<'_> {
             ]);
             let rest = json!({"spec": {"capacity": "5Gi"}, "status": {"phase": "Healthy"},
                 "versionDetails": version_details(version)});
-            self.custom(Resource::Replicas, &format!("{name}-{pool}"), own, rest);
+            self.custom(Resource::Replicas, &format!("{name}-{pool}"), &own, rest);
         }
         self.deployment(&Workload {
             name: &format!("{name}-target"),
@@ -60,7 +60,7 @@ impl Site<'_> {
                 "policy": {"target": {"replicationFactor": width}}},
             "status": {"phase": "Ready", "status": "RW", "replicaCount": width, "replicaStatus": in_sync},
             "versionDetails": version_details(version)});
-        self.custom(Resource::JivaVolumes, name, own, rest);
+        self.custom(Resource::JivaVolumes, name, &own, rest);
         self.deployment(&Workload {
             name: &format!("{name}-jiva-ctrl"),
             version,
