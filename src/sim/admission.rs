@@ -28,7 +28,8 @@ pub fn check_name(resource: Resource, name: &str) -> Result<(), Problem> {
     }
     let why = format!(
         "metadata.name: Invalid value: {name:?}: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric \
-         characters, '-' or '.', and must start and end with an alphanumeric character"
+         characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used \
+         for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
     );
     Err(Problem::Invalid(resource, name.to_owned(), why))
 }

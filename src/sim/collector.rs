@@ -12,6 +12,8 @@ use crate::domain::Timestamp;
 pub fn owner_gone(store: &mut Store, uid: &str, now: Timestamp) {
     let orphans: Vec<Key> = store.owned_by(uid).map(|object| object.key.clone()).collect();
     for key in orphans {
+        // Nobody counts what a Job has left that is gone.
+        store.change(&key, |pod| set_finalizer(pod, super::admission::JOB_TRACKING, false));
         let background = Deletion { propagation: Some(Propagation::Background), ..Deletion::default() };
         let _ = store.delete(&key, &background, now);
     }

@@ -89,8 +89,12 @@ pub fn kinds(store: &Store, group: &str, version: &str) -> Option<Value> {
             json!({"name": name, "singularName": row.kind.to_lowercase(), "namespaced": row.namespaced,
                 "kind": row.kind, "verbs": verbs})
         };
-        let verbs = ["create", "delete", "get", "list", "patch", "update", "watch"];
-        told.push(one(row.plural.to_owned(), &verbs));
+        let verbs: &[&str] = match resource {
+            _ if row.custom => &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"],
+            Resource::Namespaces => &["create", "delete", "get", "list", "patch", "update", "watch"],
+            _ => &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+        };
+        told.push(one(row.plural.to_owned(), verbs));
         if row.status {
             told.push(one(format!("{}/status", row.plural), &["get", "patch", "update"]));
         }

@@ -37,7 +37,7 @@ struct Pods {
 }
 
 impl Pods {
-    fn of(store: &Store, uid: &str, namespace: &str) -> Self {
+    fn of(store: &Store, uid: &str, namespace: &str, job: &Value) -> Self {
         let mut pods = Self::default();
         let own = |object: &&Arc<Object>| object.owners.iter().any(|owner| **owner == *uid);
         for pod in store.list(Resource::Pods, Some(namespace), None).filter(own) {
@@ -47,7 +47,13 @@ impl Pods {
                 "Succeeded" if uncounted => pods.succeeded.push(pod.key.clone()),
                 "Failed" if uncounted => pods.failed.push(pod.key.clone()),
                 "Succeeded" | "Failed" => {}
-                _ if pod.terminating => pods.terminating += 1,
+                _ if pod.terminating => {
+                    pods.terminating += 1;
+                    // One that is being deleted will never end well: it counts as failed at once.
+                    if uncounted && !replaces_only_failed(job) {
+                        pods.failed.push(pod.key.clone());
+                    }
+                }
                 _ => {
                     pods.ready += usize::from(condition(&value, "Ready").is_some());
                     pods.active.push(Arc::clone(pod));
@@ -68,7 +74,7 @@ pub fn look(store: &mut Store, key: &Key, now: Timestamp) -> Again {
     if let Some(end) = condition(&job, "Complete").or_else(|| condition(&job, "Failed")) {
         return sweep(store, key, &job, end, now);
     }
-    let pods = Pods::of(store, &object.uid, &key.namespace);
+    let pods = Pods::of(store, &object.uid, &key.namespace, &job);
     if !pods.succeeded.is_empty() || !pods.failed.is_empty() {
         count(store, key, &pods);
         return Again::Soon;
@@ -101,7 +107,11 @@ pub fn look(store: &mut Store, key: &Key, now: Timestamp) -> Again {
 
 const REACHED: &str = "Reached expected number of succeeded pods";
 
+/// None while it is suspended.
 fn deadline(job: &Value) -> Option<Timestamp> {
+    if job["spec"]["suspend"] == true {
+        return None;
+    }
     let seconds = job["spec"]["activeDeadlineSeconds"].as_u64()?;
     let started: jiff::Timestamp = text(&job["status"], "startTime").parse().ok()?;
     Some(Timestamp::from_jiff(started) + Duration::from_secs(seconds))
@@ -186,8 +196,6 @@ fn suspend(store: &mut Store, key: &Key, job: &Value, pods: &Pods, now: Timestam
     let told = condition(job, "Suspended").is_some();
     store.change(key, |job| {
         counters(job, 0, 0, pods.terminating);
-        let status = member(job, "status");
-        status.remove("startTime");
         if !told {
             set_condition(job, "Suspended", "True", "JobSuspended", "Job suspended", &at);
         }
@@ -198,9 +206,9 @@ fn suspend(store: &mut Store, key: &Key, job: &Value, pods: &Pods, now: Timestam
 /// Starts the Job's Pod if there is none.
 fn run(store: &mut Store, object: &Object, job: &Value, pods: &Pods, now: Timestamp) -> Again {
     let key = &object.key;
-    if job["status"].get("startTime").is_none() {
+    let resumed = condition(job, "Suspended").is_some();
+    if resumed || job["status"].get("startTime").is_none() {
         let at = now.to_string();
-        let resumed = condition(job, "Suspended").is_some();
         store.change(key, |job| {
             member(job, "status").insert("startTime".to_owned(), Value::from(at.as_str()));
             if resumed {

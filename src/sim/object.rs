@@ -25,6 +25,14 @@ impl Key {
         let namespace = if resource.row().namespaced { namespace } else { "" };
         Self { resource, namespace: namespace.into(), name: name.into() }
     }
+
+    /// Where a real API server keeps it, which some of its messages tell.
+    pub fn path_in_etcd(&self) -> String {
+        let row = self.resource.row();
+        let group = if row.custom { format!("{}/", row.group) } else { String::new() };
+        let namespace = if row.namespaced { format!("{}/", self.namespace) } else { String::new() };
+        format!("/registry/{group}{}/{namespace}{}", row.plural, self.name)
+    }
 }
 
 /// An object as it was at one resource version; never changed, only replaced.

@@ -15,10 +15,14 @@ pub enum Problem {
     Exists(Resource, String),
     /// 409: not the object, or not the version of it, that was meant.
     Conflict(Resource, String, String),
+    /// 409: another object of that name than the one that was to be deleted; here its kind is named, not its plural.
+    Another(Resource, String, String),
     /// 422: the object is not acceptable; field and what is wrong with it.
     Invalid(Resource, String, String),
     /// 400.
     BadRequest(String),
+    /// 500, without a reason: what the API server says of a watch from a version that is no number.
+    NoVersion(String),
     /// 401.
     Unauthorized,
     /// 403, with the whole message.
@@ -44,9 +48,10 @@ impl Problem {
     pub const fn code(&self) -> u16 {
         match self {
             Self::NotFound(..) | Self::NoSuchPath => 404,
-            Self::Exists(..) | Self::Conflict(..) => 409,
+            Self::Exists(..) | Self::Conflict(..) | Self::Another(..) => 409,
             Self::Invalid(..) => 422,
             Self::BadRequest(_) => 400,
+            Self::NoVersion(_) => 500,
             Self::Unauthorized => 401,
             Self::Forbidden(..) => 403,
             Self::NotAllowed => 405,
@@ -73,14 +78,21 @@ impl Problem {
                 format!("Operation cannot be fulfilled on {} \"{name}\": {why}", resource.qualified()),
                 details(*resource, name),
             ),
+            Self::Another(resource, name, why) => (
+                "Conflict",
+                format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind(*resource)),
+                details_of(resource.row().kind, *resource, name),
+            ),
             Self::Invalid(resource, name, why) => {
-                let row = resource.row();
-                let kind =
-                    if row.group.is_empty() { row.kind.to_owned() } else { format!("{}.{}", row.kind, row.group) };
-                let details = json!({"name": name, "group": row.group, "kind": row.kind});
-                ("Invalid", format!("{kind} \"{name}\" is invalid: {why}"), details)
+                let mut details = details_of(resource.row().kind, *resource, name);
+                details["causes"] = json!([cause(why)]);
+                ("Invalid", format!("{} \"{name}\" is invalid: {why}", kind(*resource)), details)
             }
             Self::BadRequest(message) => ("BadRequest", message.clone(), json!({})),
+            Self::NoVersion(version) => {
+                let parsing = format!("strconv.ParseUint: parsing {version:?}: invalid syntax");
+                ("", format!("resourceVersion: Invalid value: {version:?}: {parsing}"), json!({}))
+            }
             Self::Unauthorized => ("Unauthorized", "Unauthorized".to_owned(), json!({})),
             Self::Forbidden(resource, name, message) => ("Forbidden", message.clone(), details(*resource, name)),
             Self::NotAllowed => {
@@ -95,14 +107,42 @@ impl Problem {
                 ("RequestEntityTooLarge", "Request entity too large: limit is 3145728".to_owned(), json!({}))
             }
         };
-        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": message, "reason": reason, "details": details, "code": self.code()})
+        let mut status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": message, "code": self.code()});
+        if !reason.is_empty() {
+            status["reason"] = json!(reason);
+        }
+        if details.as_object().is_some_and(|details| !details.is_empty()) {
+            status["details"] = details;
+        }
+        status
     }
 }
 
-fn details(resource: Resource, name: &str) -> Value {
+/// Its kind with its group: `Job.batch`.
+fn kind(resource: Resource) -> String {
     let row = resource.row();
-    let mut details = json!({"kind": row.plural});
+    if row.group.is_empty() { row.kind.to_owned() } else { format!("{}.{}", row.kind, row.group) }
+}
+
+/// What is wrong with one field, from `FIELD: WHAT`.
+fn cause(why: &str) -> Value {
+    let (field, message) = why.split_once(": ").unwrap_or(("", why));
+    let reason = match message {
+        required if required.starts_with("Required value") => "FieldValueRequired",
+        unsupported if unsupported.starts_with("Unsupported value") => "FieldValueNotSupported",
+        _ => "FieldValueInvalid",
+    };
+    json!({"reason": reason, "message": message, "field": field})
+}
+
+fn details(resource: Resource, name: &str) -> Value {
+    details_of(resource.row().plural, resource, name)
+}
+
+fn details_of(kind: &str, resource: Resource, name: &str) -> Value {
+    let row = resource.row();
+    let mut details = json!({"kind": kind});
     if !row.group.is_empty() {
         details["group"] = row.group.into();
     }

@@ -78,6 +78,11 @@ impl Query {
         })
     }
 
+    /// Whether anything is left out.
+    pub fn selects(&self) -> bool {
+        !self.fields.is_empty() || !self.word("labelSelector").is_empty()
+    }
+
     /// Whether the selectors select this object.
     pub fn matches(&self, object: &Object) -> bool {
         self.labels.matches(&object.labels)

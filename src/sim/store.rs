@@ -166,6 +166,26 @@ impl Store {
         })
     }
 
+    /// The objects of one kind as they were at `version`, as far as a list would show them: what was made since is not
+    /// there, what was changed or deleted since is as it was. `None` if that is no longer known.
+    pub fn list_at(&self, version: u64, resource: Resource, namespace: Option<&str>) -> Option<Vec<Arc<Object>>> {
+        let since: Vec<&Event> = self.since(version)?.collect();
+        let now = self.list(resource, namespace, None);
+        let mut then: BTreeMap<Key, Arc<Object>> = now.map(|object| (object.key.clone(), Arc::clone(object))).collect();
+        let about = |event: &&&Event| {
+            let key = &event.object.key;
+            key.resource == resource && namespace.is_none_or(|name| *key.namespace == *name)
+        };
+        for event in since.iter().rev().filter(about) {
+            let key = event.object.key.clone();
+            match &event.before {
+                Some(before) => then.insert(key, Arc::clone(before)),
+                None => then.remove(&key),
+            };
+        }
+        Some(then.into_values().collect())
+    }
+
     /// Forgets all events, as a compaction does: each watch begins anew.
     pub fn compact(&mut self) {
         self.events.clear();
@@ -228,7 +248,8 @@ impl Store {
         if row.namespaced {
             metadata.insert("namespace".to_owned(), Value::from(&*key.namespace));
         }
-        if key.resource.counts_generations() {
+        // A Pod's is its first for good: what it is made of never changes here.
+        if key.resource.counts_generations() || key.resource == Resource::Pods {
             metadata.insert("generation".to_owned(), Value::from(1));
         }
         self.commit(Change::Added, key, value, None)
@@ -305,15 +326,12 @@ impl Store {
         }
         let grace = grace(key.resource, &value, deletion);
         if grace == 0 && finalizers(&value).is_empty() {
+            if key.resource == Resource::Pods {
+                mark_deleted(&mut value, grace, now);
+            }
             return Ok(Deleted::Gone(self.remove(key, value)));
         }
-        let metadata = member(&mut value, "metadata");
-        let shorter = metadata.get("deletionGracePeriodSeconds").and_then(Value::as_i64).is_none_or(|old| grace < old);
-        if shorter {
-            let until = now + std::time::Duration::from_secs(u64::try_from(grace).unwrap_or(0));
-            metadata.insert("deletionTimestamp".to_owned(), Value::from(until.to_string()));
-            metadata.insert("deletionGracePeriodSeconds".to_owned(), Value::from(grace));
-        }
+        mark_deleted(&mut value, grace, now);
         if value == object.value() {
             return Ok(Deleted::Pending(object));
         }
@@ -323,14 +341,16 @@ impl Store {
     fn check_preconditions(&self, object: &Object, deletion: &Deletion) -> Result<(), Problem> {
         let present = object.version.to_string();
         let pairs = [
-            ("UID", deletion.uid.as_deref(), &*object.uid),
-            ("ResourceVersion", deletion.version.as_deref(), present.as_str()),
+            ("UID", deletion.uid.as_deref(), &*object.uid, "deleted and then recreated"),
+            ("ResourceVersion", deletion.version.as_deref(), present.as_str(), "modified"),
         ];
-        for (what, wanted, seen) in pairs {
+        for (what, wanted, seen, perhaps) in pairs {
             if let Some(wanted) = wanted.filter(|wanted| *wanted != seen) {
-                let why =
-                    format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {seen}");
-                return Err(Problem::Conflict(object.key.resource, object.name().to_owned(), why));
+                let why = format!(
+                    "the {what} in the precondition ({wanted}) does not match the {what} in record ({seen}). The object \
+                     might have been {perhaps}"
+                );
+                return Err(Problem::Another(object.key.resource, object.name().to_owned(), why));
             }
         }
         Ok(())
@@ -409,6 +429,22 @@ fn differs_in_substance(has_status: bool, before: &Value, after: &Value) -> bool
         object
     };
     substance(before) != substance(after)
+}
+
+/// Says until when an object that is deleted stays, unless it says sooner already.
+fn mark_deleted(value: &mut Value, grace: i64, now: Timestamp) {
+    let metadata = member(value, "metadata");
+    let before = metadata.get("deletionGracePeriodSeconds").and_then(Value::as_i64);
+    if before.is_some_and(|before| before <= grace) {
+        return;
+    }
+    // Beginning to go is a new generation, going sooner is none.
+    if let (None, Some(generation)) = (before, metadata.get("generation").and_then(Value::as_i64)) {
+        metadata.insert("generation".to_owned(), Value::from(generation + 1));
+    }
+    let until = now + std::time::Duration::from_secs(u64::try_from(grace).unwrap_or(0));
+    metadata.insert("deletionTimestamp".to_owned(), Value::from(until.to_string()));
+    metadata.insert("deletionGracePeriodSeconds".to_owned(), Value::from(grace));
 }
 
 /// The seconds that a Pod being deleted still has; 0 for everything else.

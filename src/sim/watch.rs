@@ -23,6 +23,9 @@ const LASTING: Duration = Duration::from_mins(30);
 /// Between two bookmarks, for clients that want them. (Real API servers take a minute.)
 const BOOKMARKS: Duration = Duration::from_secs(10);
 
+/// So long before its end a watch tells a bookmark in any case, so that its successor begins there.
+const BOOKMARK_BEFORE_END: Duration = Duration::from_secs(2);
+
 /// One watch.
 pub(super) struct Watch {
     cluster: Arc<Cluster>,
@@ -49,13 +52,10 @@ impl Watch {
         query: Query,
         shape: Shape,
     ) -> Result<Self, Problem> {
-        let version =
-            match query.version.as_str() {
-                "" | "0" => None,
-                text => Some(text.parse::<u64>().map_err(|_| {
-                    Problem::BadRequest(format!("invalid resource version {text:?}: it must be a number"))
-                })?),
-            };
+        let version = match query.version.as_str() {
+            "" | "0" => None,
+            text => Some(text.parse::<u64>().map_err(|_| Problem::NoVersion(text.to_owned()))?),
+        };
         let (now, changes) = cluster.with(true, |store, _| (store.version(), store.changes()));
         if version.is_some_and(|version| version > now) {
             let far = "Too large resource version";
@@ -74,7 +74,7 @@ impl Watch {
             told: version.unwrap_or(now),
             begin: version.is_none() || query.initial_events,
             ends: Instant::now() + lasting,
-            bookmark: Instant::now() + BOOKMARKS,
+            bookmark: Instant::now() + first_bookmark(lasting),
             over: false,
             query,
             cluster,
@@ -159,7 +159,13 @@ impl Watch {
             (Change::Modified, true, true) => "MODIFIED",
             (Change::Added, true, _) | (_, false, _) => return,
         };
-        self.line(lines, kind, &event.object);
+        match (&event.before, event.change) {
+            // What left the selector is shown as it was when it last fitted, at the version at which it left.
+            (Some(before), Change::Modified) if kind == "DELETED" => {
+                self.line(lines, kind, &Object::new(key.clone(), event.object.version, before.value()));
+            }
+            _ => self.line(lines, kind, &event.object),
+        }
     }
 
     fn line(&self, lines: &mut Vec<u8>, kind: &str, object: &Object) {
@@ -171,13 +177,20 @@ impl Watch {
     }
 
     fn bookmark_line(&self, initial_events_end: bool) -> Vec<u8> {
-        let mut metadata = json!({"resourceVersion": self.told.to_string(), "creationTimestamp": null});
+        let mut metadata = json!({"resourceVersion": self.told.to_string()});
         if initial_events_end {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
         let row = self.resource.row();
         as_line(&json!({"type": "BOOKMARK",
             "object": {"kind": row.kind, "apiVersion": self.resource.api_version(), "metadata": metadata}}))
+    }
+}
+
+fn first_bookmark(lasting: Duration) -> Duration {
+    match lasting.saturating_sub(BOOKMARK_BEFORE_END) {
+        Duration::ZERO => BOOKMARKS,
+        before_end => BOOKMARKS.min(before_end),
     }
 }
 

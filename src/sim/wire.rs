@@ -202,15 +202,19 @@ fn objects(
         ("create", "token") if target.resource == Resource::ServiceAccounts => make_token(cluster, &key),
         ("create", "binding") if target.resource == Resource::Pods => bind(cluster, &key, call, done),
         ("update", part) => {
-            let part = part_of(target.resource, part)?;
+            let part = part_of(&key, part)?;
             let new = call.json()?;
             check_identity(&key, &new)?;
             let object = cluster.with(true, |store, _| {
                 let old = store.find(&key)?;
                 let meant = text(&new["metadata"], "uid");
                 if !meant.is_empty() && meant != &*old.uid {
-                    let why =
-                        format!("Precondition failed: UID in precondition: {meant}, UID in object meta: {}", old.uid);
+                    let why = format!(
+                        "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: \
+                         Precondition failed: UID in precondition: {meant}, UID in object meta: {}",
+                        key.path_in_etcd(),
+                        old.uid
+                    );
                     return Err(Problem::Conflict(key.resource, key.name.to_string(), why));
                 }
                 store.replace(&key, part, new)
@@ -225,10 +229,12 @@ fn objects(
     }
 }
 
-fn part_of(resource: Resource, part: &str) -> Result<Part, Problem> {
+fn part_of(key: &Key, part: &str) -> Result<Part, Problem> {
     match part {
         "" => Ok(Part::Main),
-        "status" if resource.row().status => Ok(Part::Status),
+        "status" if key.resource.row().status => Ok(Part::Status),
+        // A custom resource whose definition has no status subresource.
+        "status" if key.resource.row().custom => Err(Problem::NotFound(key.resource, key.name.to_string())),
         _ => Err(Problem::NoSuchPath),
     }
 }
@@ -256,14 +262,25 @@ fn list(
             Some((version, ..)) => *version,
             None => store.version(),
         };
-        let mut fitting = store.list(resource, namespace, after.as_ref()).filter(|object| query.matches(object));
+        // Pages that follow show what was there with the first.
+        let then = query.page.as_ref().and_then(|_| store.list_at(version, resource, namespace)).unwrap_or_default();
+        let all: Box<dyn Iterator<Item = &Arc<Object>>> = match &after {
+            Some(after) => Box::new(then.iter().filter(move |object| object.key > *after)),
+            None => Box::new(store.list(resource, namespace, None)),
+        };
+        let mut fitting = all.filter(|object| query.matches(object));
         let limit = if query.limit == 0 { usize::MAX } else { query.limit };
         let page: Vec<&Arc<Object>> = fitting.by_ref().take(limit).collect();
         let mut metadata = json!({"resourceVersion": version.to_string()});
+        if resource.row().custom && shape == Shape::Whole {
+            metadata["continue"] = json!("");
+        }
         let left = fitting.count();
         if let Some(last) = page.last().filter(|_| left > 0) {
             metadata["continue"] = json!(query::token(version, &last.key));
-            metadata["remainingItemCount"] = json!(left);
+            if !query.selects() {
+                metadata["remainingItemCount"] = json!(left);
+            }
         }
         Ok(answer::bytes(200, shape.list(resource, page.iter().map(|object| &***object), &metadata)))
     })
@@ -305,14 +322,14 @@ fn patch(
     shape: Shape,
     done: &mut Done,
 ) -> Result<Response<Body>, Problem> {
-    let part = part_of(target.resource, part)?;
+    let key = Key::new(target.resource, target.namespace, target.name);
+    let part = part_of(&key, part)?;
     let content_type = call.header(CONTENT_TYPE);
     let kind = PatchKind::of(content_type).ok_or_else(|| Problem::UnsupportedType(content_type.to_owned()))?;
     if kind == PatchKind::Strategic && target.resource.row().custom {
         return Err(Problem::UnsupportedType(content_type.to_owned()));
     }
     let body = call.json()?;
-    let key = Key::new(target.resource, target.namespace, target.name);
     let (code, object) = cluster.with(true, |store, now| {
         let Some(old) = store.get(&key).cloned() else {
             if kind == PatchKind::Apply && part == Part::Main {
@@ -325,6 +342,7 @@ fn patch(
         // Without this a patch would seem to mean the version that it found.
         new["metadata"]["resourceVersion"] = Value::from("");
         patch::apply(kind, &mut new, &body).map_err(|why| Problem::Invalid(key.resource, key.name.to_string(), why))?;
+        check_identity(&key, &new)?;
         let meant = text(&new["metadata"], "uid");
         if meant != &*old.uid {
             let why = format!("metadata.uid: Invalid value: {meant:?}: field is immutable");
