@@ -54,7 +54,10 @@ async fn hub_with(limits: Limits) -> Hub {
         inventory_patience: Duration::ZERO,
         images: Vec::new(),
     });
-    let admin = app.create_first_token().await.unwrap().unwrap();
+    let secret = app.propose_first_token().await.unwrap().unwrap();
+    let admin = app.create_first_token(secret.clone()).await.unwrap().unwrap();
+    assert!(app.create_first_token(secret).await.unwrap().is_none(), "whoever comes second gets none");
+    assert!(app.propose_first_token().await.unwrap().is_none());
     let by = app.authenticate(&admin.secret).await.unwrap().unwrap();
     let mut tokens = BTreeMap::new();
     for role in Role::ALL {

@@ -89,16 +89,33 @@ impl App {
         self.create_token_as(by.actor.clone(), wanted).await
     }
 
-    /// Makes the first administrator's token of a store that has none; `None` where there is one already.
-    pub async fn create_first_token(&self) -> Result<Option<CreatedToken>, Refusal> {
-        if !self.store.tokens().await?.is_empty() {
-            return Ok(None);
-        }
+    /// The secret of a first administrator's token, for a store that has none; `None` where there is a token already.
+    /// Keep it, then call [`Self::create_first_token`]: a token that counts and that nobody knows would lock everybody
+    /// out.
+    pub async fn propose_first_token(&self) -> Result<Option<String>, Refusal> {
+        Ok(self.store.tokens().await?.is_empty().then(|| self.new_secret()))
+    }
+
+    /// Makes the first administrator's token; `None` if another daemon, started at the same moment, was faster.
+    pub async fn create_first_token(&self, secret: String) -> Result<Option<CreatedToken>, Refusal> {
         let wanted = CreateToken { name: "admin".to_owned(), role: Role::Admin, selector: None, expires_at: None };
-        self.create_token_as(Actor::local("first-start"), wanted).await.map(Some)
+        match self.create_token_of(Actor::local("first-start"), wanted, secret).await {
+            Ok(created) => Ok(Some(created)),
+            Err(Refusal::Conflict(_)) => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
     }
 
     async fn create_token_as(&self, actor: Actor, wanted: CreateToken) -> Result<CreatedToken, Refusal> {
+        self.create_token_of(actor, wanted, self.new_secret()).await
+    }
+
+    async fn create_token_of(
+        &self,
+        actor: Actor,
+        wanted: CreateToken,
+        secret: String,
+    ) -> Result<CreatedToken, Refusal> {
         let now = self.clock.now();
         let CreateToken { name, role, selector, expires_at } = wanted;
         check_name(&name)?;
@@ -111,7 +128,6 @@ impl App {
         if let Some(text) = &selector {
             text.parse::<Selector>().map_err(|error| Refusal::Invalid(format!("`selector`: {error}")))?;
         }
-        let secret = self.new_secret();
         let token = StoredToken {
             id: TokenId::new(now, self.entropy.as_ref()),
             name,

@@ -278,9 +278,14 @@ fn egresses(settings: &Settings) -> anyhow::Result<std::collections::BTreeMap<St
 
 /// The first administrator's token, in a file that only the daemon's user reads.
 async fn first_token(app: &App, data_dir: &Path) -> anyhow::Result<Option<PathBuf>> {
-    let Some(created) = app.create_first_token().await? else { return Ok(None) };
+    let Some(secret) = app.propose_first_token().await? else { return Ok(None) };
     let file = data_dir.join(TOKEN_FILE);
-    write_private(&file, &format!("{}\n", created.secret))
+    // The file before the store: whoever is killed in between makes another one at the next start.
+    write_private(&file, &format!("{secret}\n"))
         .with_context(|| format!("can't write the first token to {}", file.display()))?;
+    if app.create_first_token(secret).await?.is_none() {
+        std::fs::remove_file(&file).with_context(|| format!("can't remove {}", file.display()))?;
+        return Ok(None);
+    }
     Ok(Some(file))
 }

@@ -117,9 +117,11 @@ fn two_daemons_that_start_at_the_same_moment_do_everything_once() {
     first.ok(&["migrate"]);
     let mut places = [Place::beside(&first), first];
     let mut daemons: Vec<Daemon> = places.iter().map(|place| Daemon::begin(place, place.program(BINARY))).collect();
+    until("both answer", LONG, || places.iter().all(|place| place.file("data/daemon.address").exists()));
     // One of both made the first token.
-    until("there is a first token", LONG, || places.iter().any(|place| place.token().is_some()));
-    let token = places.iter().find_map(Place::token).unwrap();
+    let mut tokens = places.iter().filter_map(Place::token);
+    let (token, None) = (tokens.next().unwrap(), tokens.next()) else { panic!("each has a first token") };
+    drop(tokens);
     for (place, daemon) in places.iter_mut().zip(&mut daemons) {
         place.set("FLEETLIFT_TOKEN", &token);
         daemon.answers(place);

@@ -44,14 +44,14 @@ fn a_job_that_is_deleted_takes_its_pod_along_or_leaves_it_as_it_is_told() {
             if matches!(policy, "none" | "Orphan") {
                 talk.until(&pod, |answer| answer.body["metadata"]["ownerReferences"].is_null()).await;
                 let orphan = talk.quietly(Asked { path: &pod, ..Asked::default() }).await;
-                talk.note("the orphan", json!({"metadata": orphan.body["metadata"]}));
+                talk.note("the orphan", &json!({"metadata": orphan.body["metadata"]}));
             } else {
                 talk.until(&pod, |answer| answer.body["metadata"]["deletionTimestamp"].is_string()).await;
             }
             let at_once = json!({"gracePeriodSeconds": 0});
             let asked = Asked { method: "DELETE", path: &pod, body: Some(&at_once), ..Asked::default() };
             let gone = talk.quietly(asked).await;
-            talk.note("the Pod at once", json!({"code": gone.code, "metadata": gone.body["metadata"]}));
+            talk.note("the Pod at once", &json!({"code": gone.code, "metadata": gone.body["metadata"]}));
             talk.until(&path, |answer| answer.code == 404).await;
             talk.until(&pods_of(&made.uid()), |answer| answer.body["items"].as_array().unwrap().is_empty()).await;
         }

@@ -17,7 +17,7 @@ fn kinds_and_verbs_are_discovered_alike() {
         ] {
             let answer = talk.quietly(Asked { path, ..Asked::default() }).await;
             let all = answer.body["resources"].as_array().unwrap_or_else(|| panic!("{answer:?}")).clone();
-            talk.note(path, json!([answer.code, answer.body["kind"], answer.body["groupVersion"]]));
+            talk.note(path, &json!([answer.code, answer.body["kind"], answer.body["groupVersion"]]));
             for kind in kinds {
                 let mut one = all.iter().find(|one| one["name"] == *kind).cloned().unwrap_or_default();
                 if let Some(one) = one.as_object_mut() {
@@ -26,7 +26,7 @@ fn kinds_and_verbs_are_discovered_alike() {
                         !["storageVersionHash", "shortNames", "categories", "singularName"].contains(&field.as_str())
                     });
                 }
-                talk.note(&format!("{path} {kind}"), one);
+                talk.note(&format!("{path} {kind}"), &one);
             }
         }
         let groups = talk.quietly(Asked { path: "/apis", ..Asked::default() }).await;
@@ -38,16 +38,16 @@ fn kinds_and_verbs_are_discovered_alike() {
                 versions.sort_by_key(ToString::to_string);
                 versions
             });
-            talk.note(name, json!(versions));
+            talk.note(name, &json!(versions));
         }
         let version = talk.quietly(Asked { path: "/version", ..Asked::default() }).await;
         talk.note(
             "version",
-            json!([version.code, version.body["gitVersion"], version.body["major"], version.body["minor"]]),
+            &json!([version.code, version.body["gitVersion"], version.body["major"], version.body["minor"]]),
         );
         for path in ["/livez", "/readyz", "/healthz"] {
             let answer = talk.quietly(Asked { path, ..Asked::default() }).await;
-            talk.note(path, json!([answer.code, answer.body]));
+            talk.note(path, &json!([answer.code, answer.body]));
         }
         talk
     });

@@ -71,17 +71,17 @@ fn a_job_ends_as_its_pod_does() {
             let path = format!("{JOBS}/{name}");
             let pod = pod_of(&talk, name).await;
             let waiting = talk.until(&path, |job| job.body["status"]["active"] == 1).await;
-            talk.note("active", json!({"job": waiting.body}));
+            talk.note("active", &json!({"job": waiting.body}));
             let new = talk.quietly(Asked { path: &pod, ..Asked::default() }).await;
-            talk.note("its Pod", json!({"metadata": new.body["metadata"], "phase": new.body["status"]["phase"]}));
+            talk.note("its Pod", &json!({"metadata": new.body["metadata"], "phase": new.body["status"]["phase"]}));
             run(&talk, &pod).await;
             let running = talk.until(&path, |job| job.body["status"]["ready"] == 1).await;
-            talk.note("ready", json!({"job": running.body}));
+            talk.note("ready", &json!({"job": running.body}));
             end(&talk, &pod, code).await;
             let ended = talk.until(&path, |job| has(job, condition)).await;
-            talk.note("ended", json!({"job": ended.body}));
+            talk.note("ended", &json!({"job": ended.body}));
             let pod = talk.until(&pod, |pod| pod.body["metadata"]["finalizers"].is_null()).await;
-            talk.note("what is left of its Pod", json!({"metadata": pod.body["metadata"]}));
+            talk.note("what is left of its Pod", &json!({"metadata": pod.body["metadata"]}));
         }
         talk
     });
@@ -97,7 +97,7 @@ fn a_suspended_job_loses_its_pod_and_makes_one_again_when_resumed() {
         talk.until(&path, |job| job.body["status"]["ready"] == 1).await;
         talk.patch("suspended", &path, "merge-patch", &json!({"spec": {"suspend": true}})).await;
         let told = talk.until(&path, |job| has(job, "Suspended")).await;
-        talk.note("says so", json!({"job": told.body}));
+        talk.note("says so", &json!({"job": told.body}));
         talk.until(&pod, |pod| pod.body["metadata"]["deletionTimestamp"].is_string()).await;
         talk.quietly(Asked {
             method: "DELETE",
@@ -108,10 +108,10 @@ fn a_suspended_job_loses_its_pod_and_makes_one_again_when_resumed() {
         .await;
         talk.until(&pod, |pod| pod.code == 404).await;
         let quiet = talk.until(&path, |job| job.body["status"]["terminating"] == 0).await;
-        talk.note("quiet", json!({"job": quiet.body}));
+        talk.note("quiet", &json!({"job": quiet.body}));
         talk.patch("resumed", &path, "merge-patch", &json!({"spec": {"suspend": false}})).await;
         let again = talk.until(&path, |job| job.body["status"]["active"] == 1).await;
-        talk.note("again", json!({"job": again.body}));
+        talk.note("again", &json!({"job": again.body}));
         talk
     });
 }
@@ -125,7 +125,7 @@ fn a_job_past_its_deadline_fails_and_its_pod_goes() {
         let path = format!("{JOBS}/late");
         let pod = pod_of(&talk, "late").await;
         let failed = talk.until(&path, |job| has(job, "Failed")).await;
-        talk.note("failed", json!({"job": failed.body}));
+        talk.note("failed", &json!({"job": failed.body}));
         talk.until(&pod, |pod| pod.code == 404).await;
         talk
     });
@@ -140,7 +140,7 @@ fn status_is_written_apart_from_the_rest() {
         talk.post("with a status", JOBS, &sleeping).await;
         let path = format!("{JOBS}/apart");
         let told = talk.until(&path, |job| has(job, "Suspended")).await;
-        talk.note("its own", json!({"job": told.body}));
+        talk.note("its own", &json!({"job": told.body}));
         let patch = json!({"metadata": {"labels": {"a": "b"}}, "status": {"succeeded": 7}});
         talk.patch("a status beside a label", &path, "merge-patch", &patch).await;
         talk.get("the status subresource", &format!("{path}/status")).await;

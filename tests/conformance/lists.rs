@@ -40,16 +40,16 @@ fn selectors_select_the_same() {
             let answer = talk.quietly(Asked { path: &path, ..Asked::default() }).await;
             let list = json!({"code": answer.code, "kind": answer.body["kind"], "names": names(&answer),
                 "apiVersion": answer.body["apiVersion"], "metadata": answer.body["metadata"]});
-            talk.note(selector, list);
+            talk.note(selector, &list);
         }
         let wrong = talk.quietly(Asked { path: &format!("{TASKS}?labelSelector=a+in+b"), ..Asked::default() }).await;
-        talk.note("no selector", json!([wrong.code, wrong.body["kind"], wrong.body["reason"]]));
+        talk.note("no selector", &json!([wrong.code, wrong.body["kind"], wrong.body["reason"]]));
         let one = format!("{TASKS}?fieldSelector=metadata.name%3Dlisted-2");
         let answer = talk.quietly(Asked { path: &one, ..Asked::default() }).await;
-        talk.note("by name", names(&answer));
+        talk.note("by name", &names(&answer));
         let unknown = format!("{TASKS}?fieldSelector=spec.nothing%3D2");
         let wrong = talk.quietly(Asked { path: &unknown, ..Asked::default() }).await;
-        talk.note("by a field that nobody selects by", json!([wrong.code, wrong.body["reason"]]));
+        talk.note("by a field that nobody selects by", &json!([wrong.code, wrong.body["reason"]]));
         talk
     });
 }
@@ -72,10 +72,10 @@ fn pages_follow_each_other_and_metadata_comes_alone() {
         let next = talk.get("the second page", &format!("{path}&limit=2&continue={token}")).await;
         let token = next.body["metadata"]["continue"].as_str().unwrap().to_owned();
         let last = talk.get("the last page", &format!("{path}&limit=2&continue={token}")).await;
-        talk.note("names", json!([names(&first), names(&next), names(&last)]));
+        talk.note("names", &json!([names(&first), names(&next), names(&last)]));
         let wrong =
             talk.quietly(Asked { path: &format!("{path}&limit=2&continue=nonsense"), ..Asked::default() }).await;
-        talk.note("no token", json!([wrong.code, wrong.body["reason"]]));
+        talk.note("no token", &json!([wrong.code, wrong.body["reason"]]));
         for (title, path, accept) in [
             ("metadata alone", &path, METADATA),
             ("of one", &format!("{MAPS}/page-0"), ONE_METADATA),
@@ -86,7 +86,7 @@ fn pages_follow_each_other_and_metadata_comes_alone() {
         let table = talk.quietly(Asked { path: &path, accept: TABLE, ..Asked::default() }).await;
         let rows = table.body["rows"].as_array().unwrap();
         let cells: Vec<Value> = rows.iter().map(|row| json!([row["cells"][0], row["object"]["kind"]])).collect();
-        talk.note("a table", json!([table.code, table.body["kind"], table.body["apiVersion"], cells]));
+        talk.note("a table", &json!([table.code, table.body["kind"], table.body["apiVersion"], cells]));
         talk
     });
 }

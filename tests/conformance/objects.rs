@@ -47,14 +47,14 @@ fn objects_that_make_no_sense_are_refused_in_the_same_words() {
         let asked = Asked { method: "POST", path: MAPS, body: Some(&secret), ..Asked::default() };
         let answer = talk.quietly(asked).await;
         // Its converter's own words are Go's, too.
-        talk.note("another kind", json!([answer.code, answer.body["reason"], answer.body["details"]]));
+        talk.note("another kind", &json!([answer.code, answer.body["reason"], answer.body["details"]]));
         let answer = talk
             .quietly(Asked { method: "POST", path: MAPS, body: Some(&json!("{\"apiVersion\": ")), ..Asked::default() })
             .await;
         // Its parser's own words are Go's.
         talk.note(
             "no JSON",
-            json!({"code": answer.code, "reason": answer.body["reason"], "kind": answer.body["kind"]}),
+            &json!({"code": answer.code, "reason": answer.body["reason"], "kind": answer.body["kind"]}),
         );
         talk.get("a kind that is not there", "/apis/openebs.io/v1alpha1/namespaces/openebs/nothings").await;
         talk.get("a group that is not there", "/apis/nothing.io/v1/things").await;
@@ -77,7 +77,7 @@ fn an_object_is_replaced_only_by_who_read_it_last() {
         new["metadata"]["resourceVersion"] = json!(now.version());
         let replaced = talk.put("with its version", &path, &new).await;
         let same = talk.put("the same again", &path, &replaced.body).await;
-        talk.note("nothing changed, so no new version", json!(same.version() == replaced.version()));
+        talk.note("nothing changed, so no new version", &json!(same.version() == replaced.version()));
         new["metadata"] = json!({"name": "replaced", "uid": "11111111-2222-4333-8444-555555555555"});
         talk.put("another uid", &path, &new).await;
         new["metadata"] = json!({"name": "other"});

@@ -23,9 +23,9 @@ fn each_kind_of_patch_does_the_same() {
         talk.patch("JSON again", &path, "json-patch", &steps).await;
         let wrong = json!([{"op": "test", "path": "/data/c", "value": "no"}]);
         let answer = talk.quietly(patch(&path, "application/json-patch+json", &wrong)).await;
-        talk.note("a test that fails", json!([answer.code, answer.body["reason"]]));
+        talk.note("a test that fails", &json!([answer.code, answer.body["reason"]]));
         let answer = talk.quietly(patch(&path, "application/json", &json!({}))).await;
-        talk.note("of no kind", json!([answer.code, answer.body["reason"]]));
+        talk.note("of no kind", &json!([answer.code, answer.body["reason"]]));
         talk.patch("what is not there", &format!("{MAPS}/missing"), "merge-patch", &json!({})).await;
         talk
     });
@@ -44,7 +44,7 @@ fn a_patch_that_means_another_object_is_refused() {
         talk.patch("the version before", &path, "merge-patch", &old).await;
         talk.patch("another name", &path, "merge-patch", &json!({"metadata": {"name": "other"}})).await;
         let answer = talk.quietly(patch(&path, "application/strategic-merge-patch+json", &json!({}))).await;
-        talk.note("strategic on a custom resource", json!([answer.code, answer.body["reason"]]));
+        talk.note("strategic on a custom resource", &json!([answer.code, answer.body["reason"]]));
         talk
     });
 }
@@ -62,12 +62,12 @@ fn a_job_lets_itself_be_suspended_and_not_be_made_another_one() {
         let message = answer.body["message"].as_str().unwrap().trim_start_matches(first).trim_start_matches('[');
         // The real one goes on about labels that carry the UID as well.
         let message = message.split(',').next().unwrap();
-        talk.note("another uid", json!([answer.code, answer.body["reason"], message]));
+        talk.note("another uid", &json!([answer.code, answer.body["reason"], message]));
         let right = json!({"metadata": {"uid": made.uid()}, "spec": {"suspend": true}});
         talk.patch("its uid", &path, "merge-patch", &right).await;
         let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "upgrade", "image": "other"}]}}}});
         let answer = talk.quietly(patch(&path, "application/strategic-merge-patch+json", &image)).await;
-        talk.note("another image", json!([answer.code, answer.body["reason"], answer.body["details"]["kind"]]));
+        talk.note("another image", &json!([answer.code, answer.body["reason"], answer.body["details"]["kind"]]));
         talk
     });
 }

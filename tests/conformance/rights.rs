@@ -17,7 +17,7 @@ fn strangers_and_those_without_a_right_are_told_so() {
         let path = "/apis/batch/v1/namespaces/shop/jobs";
         talk.ask("a Job elsewhere", Asked { method: "POST", body: Some(&body), ..hub(path) }).await;
         let listed = talk.quietly(hub(JOBS)).await;
-        talk.note("its Jobs", json!(listed.code));
+        talk.note("its Jobs", &json!(listed.code));
         talk
     });
 }
@@ -48,13 +48,13 @@ fn whoever_asks_what_it_may_do_hears_the_same() {
             let asked = Asked { who: Who::Hub, method: "POST", path, body: Some(&body), ..Asked::default() };
             let answer = talk.quietly(asked).await;
             let title = format!("{verb} {resource}.{group} in `{namespace}`");
-            talk.note(&title, json!([answer.code, answer.body["kind"], answer.body["status"]["allowed"]]));
+            talk.note(&title, &json!([answer.code, answer.body["kind"], answer.body["status"]["allowed"]]));
         }
         let who = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
         let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
         let asked = Asked { who: Who::Hub, method: "POST", path, body: Some(&who), ..Asked::default() };
         let answer = talk.quietly(asked).await;
-        talk.note("who", json!([answer.code, answer.body["status"]["userInfo"]["username"]]));
+        talk.note("who", &json!([answer.code, answer.body["status"]["userInfo"]["username"]]));
         talk
     });
 }

@@ -29,8 +29,8 @@ fn a_watch_tells_what_happened_since_a_version_and_can_be_resumed() {
         change(&talk, "PATCH", "watched-1", &json!({"watched": "one", "more": "yes"})).await;
         change(&talk, "DELETE", "watched-1", &labels).await;
         let path = format!("{TASKS}?watch=true&labelSelector=watched%3Done&resourceVersion=");
-        talk.note("everything", json!(talk.lines(&format!("{path}{before}"), 3).await));
-        talk.note("resumed", json!(talk.lines(&format!("{path}{made}"), 2).await));
+        talk.note("everything", &json!(talk.lines(&format!("{path}{before}"), 3).await));
+        talk.note("resumed", &json!(talk.lines(&format!("{path}{made}"), 2).await));
         talk
     });
 }
@@ -43,7 +43,7 @@ fn what_leaves_a_selector_is_deleted_for_who_watches_it() {
         change(&talk, "PATCH", "moves-1", &json!({"moves": "out"})).await;
         change(&talk, "PATCH", "moves-1", &json!({"moves": "in"})).await;
         let path = format!("{TASKS}?watch=true&labelSelector=moves%3Din&resourceVersion={before}");
-        talk.note("in, out, in", json!(talk.lines(&path, 3).await));
+        talk.note("in, out, in", &json!(talk.lines(&path, 3).await));
         talk
     });
 }
@@ -53,7 +53,7 @@ fn a_watch_without_a_version_begins_with_what_is_there_and_ends_when_its_time_is
     compare(|mut talk| async move {
         change(&talk, "POST", "there-1", &json!({"there": "yes"})).await;
         let path = format!("{TASKS}?watch=true&labelSelector=there%3Dyes&timeoutSeconds=1");
-        talk.note("what is there", json!(talk.lines(&path, usize::MAX).await));
+        talk.note("what is there", &json!(talk.lines(&path, usize::MAX).await));
         talk
     });
 }
@@ -64,7 +64,7 @@ fn a_watch_tells_a_bookmark_before_it_ends() {
         let before = version_now(&talk).await;
         change(&talk, "POST", "passed-over-1", &json!({"passed": "over"})).await;
         let path = format!("{TASKS}?watch=true&labelSelector=nobody%3Dhas&allowWatchBookmarks=true&timeoutSeconds=4");
-        talk.note("a bookmark", json!(talk.lines(&format!("{path}&resourceVersion={before}"), 1).await));
+        talk.note("a bookmark", &json!(talk.lines(&format!("{path}&resourceVersion={before}"), 1).await));
         talk
     });
 }
@@ -74,7 +74,7 @@ fn versions_that_are_none_are_refused() {
     compare(|mut talk| async move {
         let wrong = format!("{TASKS}?watch=true&resourceVersion=nonsense");
         let answer = talk.quietly(Asked { path: &wrong, ..Asked::default() }).await;
-        talk.note("nonsense", json!([answer.code, answer.body]));
+        talk.note("nonsense", &json!([answer.code, answer.body]));
         talk
     });
 }

@@ -180,7 +180,7 @@ impl Talk {
     /// Asks, and remembers the answer under `title`.
     pub async fn ask(&mut self, title: &str, asked: Asked<'_>) -> Answer {
         let answer = self.quietly(asked).await;
-        self.note(title, json!({"code": answer.code, "body": answer.body}));
+        self.note(title, &json!({"code": answer.code, "body": answer.body}));
         answer
     }
 
@@ -199,7 +199,7 @@ impl Talk {
         let mut body = self.send(Asked { path, ..Asked::default() }).await.into_body();
         let mut text = Vec::new();
         let reading = async {
-            while text.iter().filter(|&&byte| byte == b'\n').count() < lines {
+            while text.split(|&byte| byte == b'\n').count() <= lines {
                 let Some(frame) = body.frame().await else { return };
                 if let Ok(data) = frame.unwrap().into_data() {
                     text.extend_from_slice(&data);
@@ -229,8 +229,8 @@ impl Talk {
     }
 
     /// Remembers what was seen, however it was.
-    pub fn note(&mut self, title: &str, seen: Value) {
-        self.lines.push((title.to_owned(), alike(&seen)));
+    pub fn note(&mut self, title: &str, seen: &Value) {
+        self.lines.push((title.to_owned(), alike(seen)));
     }
 
     pub async fn get(&mut self, title: &str, path: &str) -> Answer {
@@ -270,9 +270,9 @@ impl Talk {
             }
         };
         let waited = tokio::time::timeout(PATIENCE, waiting).await;
-        match waited {
-            Ok(answer) => answer,
-            Err(_) => panic!("{path}: {:#}", self.quietly(Asked { path, ..Asked::default() }).await.body),
-        }
+        let Ok(answer) = waited else {
+            panic!("{path}: {:#}", self.quietly(Asked { path, ..Asked::default() }).await.body)
+        };
+        answer
     }
 }
