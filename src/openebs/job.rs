@@ -130,6 +130,9 @@ pub fn build(order: &AttemptOrder<'_>) -> Result<AttemptObjects, InvalidOrder> {
     Ok(AttemptObjects { upgrade_task, job, spec_hash })
 }
 
+/// What is left of a Job's deadline, at most, when a step's own has passed: time to say why.
+const LAST_WORDS: Duration = Duration::from_mins(1);
+
 fn upgrade_task(order: &AttemptOrder<'_>) -> UpgradeTask {
     let planned = order.planned;
     let mut spec = UpgradeTaskSpec::naming(&planned.resource);
@@ -139,7 +142,8 @@ fn upgrade_task(order: &AttemptOrder<'_>) -> UpgradeTask {
     spec.image_tag.clone_from(&planned.image_tag);
     if planned.own_executor {
         // Upstream reads no timeout; ours ends each step with a sentence before the Job's deadline ends it without.
-        let seconds = i64::try_from(order.deadline.as_secs()).unwrap_or(i64::MAX);
+        let steps = order.deadline.saturating_sub((order.deadline / 10).min(LAST_WORDS));
+        let seconds = i64::try_from(steps.as_secs()).unwrap_or(i64::MAX);
         spec.options = Some(UpgradeTaskOptions { timeout: Some(seconds) });
     }
     let mut task = UpgradeTask::named(&planned.namespace, &names::upgrade_task(&planned.resource), spec);

@@ -9,6 +9,7 @@ use crate::domain::attempt::{CancelCause, FailureClass, Outcome};
 use crate::domain::observation::{JobSeen, Observation, ResourceSeen, Standing, UpgradeTaskSeen};
 use crate::domain::{Attempt, Timestamp, Version};
 use crate::openebs::outcome;
+use crate::openebs::termination::Termination;
 
 /// How often an attempt is looked at when no watch tells of a change: the floor under the watch.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -166,7 +167,8 @@ fn judge_complete(from: &Version, to: &Version, seen: &Observation) -> Step {
 
 fn judge_failed(from: &Version, to: &Version, seen: &Observation, reason: &str, message: &str) -> Step {
     let Some(resource) = &seen.resource else { return read_the_resource() };
-    let why = complaint(&seen.upgrade_task)
+    let why = last_words(seen)
+        .or_else(|| complaint(&seen.upgrade_task))
         .or_else(|| seen.pods.iter().find_map(pod_end))
         .unwrap_or_else(|| format!("the Job failed: {reason}: {message}"));
     let class = if reason == "DeadlineExceeded" { FailureClass::Deadline } else { FailureClass::Job };
@@ -177,7 +179,8 @@ fn judge_suspended(attempt: &Attempt, from: &Version, to: &Version, seen: &Obser
     let Some(resource) = &seen.resource else { return read_the_resource() };
     let (class, why) = match &attempt.cancelled {
         Some(CancelCause::Deadline) => {
-            let last = complaint(&seen.upgrade_task).map_or(String::new(), |last| format!("; last: {last}"));
+            let last = last_words(seen).or_else(|| complaint(&seen.upgrade_task));
+            let last = last.map_or(String::new(), |last| format!("; last: {last}"));
             (FailureClass::Deadline, format!("it had not ended at {}{last}", attempt.deadline))
         }
         Some(CancelCause::Operator { by }) => (FailureClass::Cancelled, format!("cancelled by {by}")),
@@ -241,6 +244,12 @@ fn complaint(task: &UpgradeTaskSeen) -> Option<String> {
         UpgradeTaskSeen::Ours { status, .. } => outcome::complaint(status),
         UpgradeTaskSeen::Absent | UpgradeTaskSeen::Other { .. } => None,
     }
+}
+
+/// What an executor of our own said when it ended: the step, the object, what was seen there, and what to do.
+fn last_words(seen: &Observation) -> Option<String> {
+    let said = seen.pods.iter().filter_map(|pod| Termination::read(pod.termination.as_deref()?));
+    said.filter(|said| said.phase == "Error").map(|said| said.sentence()).find(|sentence| !sentence.is_empty())
 }
 
 fn pod_end(pod: &crate::domain::observation::PodSeen) -> Option<String> {
@@ -402,6 +411,16 @@ mod tests {
         assert!(reason_of(step(&attempt(Some(UID)), &saw)).1.contains("exit code 255: boom"));
         saw.upgrade_task = errored();
         assert!(reason_of(step(&attempt(Some(UID)), &saw)).1.contains("no such image"));
+        let words = Termination {
+            phase: "Error".into(),
+            step: "REPLICA_UPGRADE".into(),
+            object: "StatefulSet/pvc-1-rep".into(),
+            remedy: "look at the Pod's events".into(),
+            ..Termination::default()
+        };
+        saw.pods[0].termination = Some(words.to_message());
+        let said = reason_of(step(&attempt(Some(UID)), &saw)).1;
+        assert_eq!(said, "REPLICA_UPGRADE on StatefulSet/pvc-1-rep; look at the Pod's events");
     }
 
     #[test]
