@@ -100,12 +100,11 @@ impl Watch {
             if !lines.is_empty() || self.over {
                 return Some(lines);
             }
-            let bookmark = if self.query.bookmarks { self.bookmark } else { self.ends };
             tokio::select! {
                 () = self.cluster.world.stopped.cancelled() => return None,
                 changed = self.changes.changed() => if changed.is_err() { return None },
                 () = tokio::time::sleep_until(self.ends) => return None,
-                () = tokio::time::sleep_until(bookmark) => {
+                () = tokio::time::sleep_until(self.bookmark), if self.query.bookmarks => {
                     self.bookmark = Instant::now() + BOOKMARKS;
                     return Some(self.bookmark_line(false));
                 }
