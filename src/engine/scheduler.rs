@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::{StreamExt as _, stream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +23,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// How soon after a refusal that passes (a lost race, a store that does not answer).
 const LOOK_SOON: Duration = Duration::from_millis(200);
+
+/// Starts under way at once.
+const STARTS_AT_ONCE: usize = 64;
 
 /// Decides until `stop` is cancelled.
 pub async fn run(engine: Arc<Engine>, plans: Arc<Plans>, held: watch::Receiver<Option<Held>>, stop: CancellationToken) {
@@ -73,9 +77,11 @@ async fn one(engine: &Engine, plans: &Plans, lease: Lease, id: RolloutId) -> Res
     }
     let mut wait = look_at.map_or(LOOK_EVERY, |at| at.since(now));
     let mut free_since = free_since(&snapshot.targets).into_iter();
-    for (target, claims) in starts {
-        let claimed = start(engine, lease, &snapshot, &target, claims, now).await;
-        match claimed {
+    // Side by side, so that one group commit starts many.
+    let starting = starts.into_iter().map(|(target, claims)| start(engine, lease, &snapshot, target, claims, now));
+    let mut starting = stream::iter(starting).buffered(STARTS_AT_ONCE);
+    while let Some(started) = starting.next().await {
+        match started {
             Ok(()) => {
                 if let Some(since) = free_since.next() {
                     engine.metrics.slot_filled(engine.clock.now().since(since));
@@ -111,12 +117,13 @@ async fn start(
     engine: &Engine,
     lease: Lease,
     snapshot: &Snapshot,
-    target: &Target,
+    target: Target,
     claims: Vec<crate::domain::budget::Claim>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let wave = snapshot.waves.get(target.wave as usize).map_or("", |wave| wave.name.as_str());
-    let event = Event::new(now, EventType::TargetStarted, Actor::engine(), step::subject_of(target)).with("wave", wave);
+    let event =
+        Event::new(now, EventType::TargetStarted, Actor::engine(), step::subject_of(&target)).with("wave", wave);
     let start = StartTarget {
         target: target.id,
         version: target.version,
