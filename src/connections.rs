@@ -76,7 +76,7 @@ pub struct Connections {
     around: Surroundings,
     egresses: BTreeMap<String, Egress>,
     kept: Mutex<HashMap<ClusterId, Kept>>,
-    used: Mutex<HashMap<(ClusterId, Purpose), Used>>,
+    uses: Mutex<Uses>,
 }
 
 struct Kept {
@@ -85,15 +85,35 @@ struct Kept {
     used_at: Timestamp,
 }
 
+/// How often credentials were used since it was reported last. One row for each cluster and purpose that there was: a
+/// count is told with the next use, however late that is.
+#[derive(Default)]
+struct Uses(HashMap<(ClusterId, Purpose), Used>);
+
 struct Used {
     since: Timestamp,
     count: u32,
 }
 
+impl Uses {
+    /// Counts a use; when it is to be reported, how many there were since the last report.
+    fn note(&mut self, cluster: ClusterId, purpose: Purpose, now: Timestamp) -> Option<u32> {
+        let unreported = match self.0.get_mut(&(cluster, purpose)) {
+            Some(recent) if now.since(recent.since) < REPORTED_EVERY => {
+                recent.count += 1;
+                return None;
+            }
+            earlier => earlier.map_or(0, |earlier| earlier.count),
+        };
+        self.0.insert((cluster, purpose), Used { since: now, count: 0 });
+        Some(unreported)
+    }
+}
+
 impl Connections {
     /// No connections yet.
     pub fn new(store: Arc<dyn Store>, vault: Vault, around: Surroundings, egresses: BTreeMap<String, Egress>) -> Self {
-        Self { store, vault, around, egresses, kept: Mutex::default(), used: Mutex::default() }
+        Self { store, vault, around, egresses, kept: Mutex::default(), uses: Mutex::default() }
     }
 
     /// The vault that seals what is registered here.
@@ -168,23 +188,31 @@ impl Connections {
     }
 
     fn note_use(&self, cluster: ClusterId, purpose: Purpose, now: Timestamp) -> Option<Event> {
-        let mut used = lock(&self.used);
-        let uses = match used.get_mut(&(cluster, purpose)) {
-            Some(recent) if now.since(recent.since) < REPORTED_EVERY => {
-                recent.count += 1;
-                return None;
-            }
-            earlier => earlier.map_or(0, |earlier| earlier.count),
-        };
-        used.retain(|_, recent| now.since(recent.since) < REPORTED_EVERY);
-        used.insert((cluster, purpose), Used { since: now, count: 0 });
+        let unreported = lock(&self.uses).note(cluster, purpose, now)?;
         let subject = Subject { cluster: Some(cluster), ..Subject::default() };
         let event = Event::new(now, EventType::CredentialUnsealed, Actor::engine(), subject);
-        Some(event.with("purpose", purpose.name()).with("uses_since_last_report", uses))
+        Some(event.with("purpose", purpose.name()).with("uses_since_last_report", unreported))
     }
 }
 
 /// What the locks guard stays consistent between any two statements, so a panic elsewhere spoils nothing.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::SystemEntropy;
+
+    #[test]
+    fn every_use_is_reported_in_the_end_whoever_else_is_used_meanwhile() {
+        let at = |minutes: i64| Timestamp::from_micros(minutes * 60_000_000);
+        let (one, other) = (ClusterId::new(at(0), &SystemEntropy), ClusterId::new(at(0), &SystemEntropy));
+        let mut uses = Uses::default();
+        let mut note = |cluster, minutes| uses.note(cluster, Purpose::Inventory, at(minutes));
+        assert_eq!((note(one, 0), note(one, 15), note(one, 30)), (Some(0), None, None));
+        assert_eq!(note(other, 90), Some(0));
+        assert_eq!((note(one, 91), note(one, 92)), (Some(2), None));
+    }
 }

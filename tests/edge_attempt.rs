@@ -63,7 +63,7 @@ impl Try {
     }
 
     fn of(hub: HubId, cluster: &TestCluster, volume: &str) -> Self {
-        let now = Timestamp::from_jiff(jiff_now());
+        let now = SystemClock.now();
         let resource = ResourceRef { kind: ResourceKind::JivaVolume, name: volume.to_owned() };
         let planned = PlannedTask {
             resource: resource.clone(),
@@ -123,11 +123,6 @@ impl Try {
         self.attempt.job_uid = Some(created.uid().to_owned());
         created.uid().to_owned()
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test is its own composition root")]
-fn jiff_now() -> jiff::Timestamp {
-    jiff::Timestamp::now()
 }
 
 #[tokio::test]

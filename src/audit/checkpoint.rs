@@ -12,7 +12,7 @@ use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublic
 use serde::{Deserialize, Serialize};
 
 use super::chain::Head;
-use crate::domain::ids::hex;
+use crate::domain::ids::{hex, unhex};
 use crate::domain::{HubId, Timestamp};
 
 /// The longest line that is read, in bytes: several times what one takes.
@@ -139,9 +139,8 @@ impl Signer {
 }
 
 fn bytes(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let pairs = text.as_bytes().chunks(2);
-    pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
+    let mut bytes = Vec::new();
+    unhex(text.as_bytes(), &mut bytes).map(|()| bytes)
 }
 
 #[cfg(test)]

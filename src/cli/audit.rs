@@ -12,7 +12,6 @@ use super::render::{Column, Output};
 use super::{Context, Ended, connect};
 use crate::api::Client;
 use crate::app::{Checkpoint, EventView};
-use crate::audit::checkpoint::believed;
 use crate::audit::{Verified, Verifier, verify_lines};
 
 /// The audit.
@@ -80,12 +79,12 @@ impl AuditCommand {
                 }
                 Ok(Ended::Done)
             }
-            Self::Verify { file, checkpoints, key } => {
+            Self::Verify { file, checkpoints: files, key } => {
                 let own = if file.is_none() { connect::local_data_dir(context)? } else { None };
                 let own = own.map(|folder| folder.join(CHECKPOINT_FILE)).filter(|file| file.exists());
                 let mut kept = Vec::new();
-                for file in checkpoints.iter().chain(&own) {
-                    kept.extend(read_checkpoints(file, key.as_deref())?);
+                for file in files.iter().chain(&own) {
+                    kept.extend(checkpoints::read(file, key.as_deref())?);
                 }
                 match file {
                     None => {
@@ -132,11 +131,6 @@ async fn tempfile_of(client: &Client) -> anyhow::Result<std::fs::File> {
     file.flush()?;
     std::io::Seek::rewind(&mut file)?;
     Ok(file)
-}
-
-fn read_checkpoints(file: &Path, key: Option<&str>) -> anyhow::Result<Vec<Checkpoint>> {
-    let open = std::fs::File::open(file).with_context(|| format!("can't open {}", file.display()))?;
-    believed(BufReader::new(open), key).with_context(|| format!("the checkpoints in {}", file.display()))
 }
 
 /// Verifies the hub's chain and answers how many entries hold.

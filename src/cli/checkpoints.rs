@@ -1,7 +1,7 @@
 //! The daemon's own file of signed checkpoints: one at start, at the end, and now and then in between.
 
 use std::fs::OpenOptions;
-use std::io::{BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub async fn keep(app: Arc<App>, file: PathBuf, stop: CancellationToken) {
 
 /// The last checkpoint of the file, if the history still leads to it.
 async fn compare(app: &App, file: &Path) -> anyhow::Result<Option<Checkpoint>> {
-    let Some(earlier) = read(file)?.pop() else { return Ok(None) };
+    let Some(earlier) = last(file)? else { return Ok(None) };
     anyhow::ensure!(
         app.leads_to(&earlier).await?,
         "the audit does not lead to the checkpoint of {} (event {}) in {}: its end was cut off, it was written anew, or an \
@@ -77,11 +77,26 @@ pub fn append(file: &Path, checkpoint: &Checkpoint) -> anyhow::Result<()> {
     open.sync_data().with_context(place)
 }
 
-/// Every checkpoint of a file, signed each; none of a file that is not there.
-pub fn read(file: &Path) -> anyhow::Result<Vec<Checkpoint>> {
-    match std::fs::File::open(file) {
-        Ok(open) => believed(BufReader::new(open), None).with_context(|| file.display().to_string()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error).with_context(|| format!("can't open {}", file.display())),
+/// The last checkpoint of a file, signed; none of a file that is not there. The others are not looked at: a daemon that
+/// starts has better things to do, and `audit verify` judges them all.
+fn last(file: &Path) -> anyhow::Result<Option<Checkpoint>> {
+    let place = || format!("can't read {}", file.display());
+    let open = match std::fs::File::open(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        open => open.with_context(place)?,
+    };
+    let mut last = String::new();
+    for line in BufReader::new(open).lines() {
+        let line = line.with_context(place)?;
+        if !line.trim().is_empty() {
+            last = line;
+        }
     }
+    Ok(believed(last.as_bytes(), None).with_context(|| format!("the end of {}", file.display()))?.pop())
+}
+
+/// Every checkpoint of a file, signed each; by `key` when one is named.
+pub fn read(file: &Path, key: Option<&str>) -> anyhow::Result<Vec<Checkpoint>> {
+    let open = std::fs::File::open(file).with_context(|| format!("can't open {}", file.display()))?;
+    believed(BufReader::new(open), key).with_context(|| format!("the checkpoints in {}", file.display()))
 }

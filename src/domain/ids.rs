@@ -126,6 +126,15 @@ hash_ids! {
     InventoryDigest = "inventory digest";
 }
 
+/// Appends what `text` says in hexadecimal, of either case; `None` where it says nothing, with a part of it appended.
+pub fn unhex(text: &[u8], into: &mut Vec<u8>) -> Option<()> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    for pair in text.chunks(2) {
+        into.push(digit(pair.first()?)? << 4 | digit(pair.get(1)?)?);
+    }
+    Some(())
+}
+
 /// Lowercase hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;

@@ -76,6 +76,9 @@ async fn one(engine: &Engine, plans: &Plans, lease: Lease, id: RolloutId) -> Res
         return Ok(Duration::ZERO);
     }
     let mut wait = look_at.map_or(LOOK_EVERY, |at| at.since(now));
+    if starts.is_empty() {
+        return Ok(wait);
+    }
     let mut free_since = free_since(&snapshot.targets).into_iter();
     // Side by side, so that one group commit starts many.
     let starting = starts.into_iter().map(|(target, claims)| start(engine, lease, &snapshot, target, claims, now));

@@ -43,7 +43,7 @@ impl SealingKey {
         let text = text.trim_ascii();
         let mut decoded = Zeroizing::new(Vec::with_capacity(KEY_BYTES + 1));
         match text.len() {
-            64 => decode_hex(text, &mut decoded)?,
+            64 => ids::unhex(text, &mut decoded).ok_or(InvalidKey::NotAKey)?,
             // At most 33 bytes come out of 44 characters, so the vector is never reallocated (and left behind unwiped).
             44 => STANDARD.decode_vec(text, &mut decoded).map_err(|_| InvalidKey::NotAKey)?,
             _ => return Err(InvalidKey::NotAKey),
@@ -114,15 +114,6 @@ impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&ids::hex(&self.0))
     }
-}
-
-fn decode_hex(text: &[u8], into: &mut Vec<u8>) -> Result<(), InvalidKey> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    for pair in text.chunks(2) {
-        let (Some(high), Some(low)) = (digit(pair[0]), digit(pair[1])) else { return Err(InvalidKey::NotAKey) };
-        into.push(high << 4 | low);
-    }
-    Ok(())
 }
 
 #[cfg(test)]
