@@ -153,13 +153,39 @@ impl Connections {
         Ok(edge)
     }
 
-    /// What `cluster` is reached with, and the version of its sealing; its use is audited.
+    /// What `cluster` is reached with, and the version of its next sealing; its use is audited. A credential that
+    /// somebody had a hand in puts the cluster into quarantine.
     pub async fn open(&self, cluster: &Cluster, purpose: Purpose) -> Result<(EdgeAccess, i64), NotConnectable> {
-        let sealed = self.store.credential(cluster.id).await?;
+        let stored = self.store.credential(cluster.id).await?;
         if let Some(event) = self.note_use(cluster.id, purpose, self.around.clock.now()) {
             self.store.record(vec![event]).await?;
         }
-        Ok((self.vault.open(cluster.id, &cluster.server, &sealed)?, sealed.version))
+        match self.vault.open(cluster.id, &cluster.server, &stored) {
+            Ok(access) => Ok((access, stored.next_version())),
+            Err(unusable) => {
+                if unusable.is_tampering() {
+                    self.quarantine(cluster, &unusable.to_string()).await?;
+                }
+                Err(unusable.into())
+            }
+        }
+    }
+
+    /// Lets nobody use `cluster` until a person has looked, and says why.
+    pub async fn quarantine(&self, cluster: &Cluster, why: &str) -> Result<(), StoreError> {
+        self.forget(cluster.id);
+        if !matches!(cluster.state, ClusterState::Active) {
+            return Ok(());
+        }
+        let about = Subject { cluster: Some(cluster.id), ..Subject::default() };
+        let now = self.around.clock.now();
+        let event = Event::new(now, EventType::ClusterQuarantined, Actor::engine(), about).because(why);
+        let cluster = Cluster { state: ClusterState::Quarantined { why: why.to_owned() }, ..cluster.clone() };
+        match self.store.change_cluster(&cluster, vec![event]).await {
+            // Somebody changed it meanwhile; the next look finds the same again if it still holds.
+            Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// A connection of its own to `cluster`, with `access` instead of what is stored: to try it.
@@ -201,18 +227,4 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::system::SystemEntropy;
-
-    #[test]
-    fn every_use_is_reported_in_the_end_whoever_else_is_used_meanwhile() {
-        let at = |minutes: i64| Timestamp::from_micros(minutes * 60_000_000);
-        let (one, other) = (ClusterId::new(at(0), &SystemEntropy), ClusterId::new(at(0), &SystemEntropy));
-        let mut uses = Uses::default();
-        let mut note = |cluster, minutes| uses.note(cluster, Purpose::Inventory, at(minutes));
-        assert_eq!((note(one, 0), note(one, 15), note(one, 30)), (Some(0), None, None));
-        assert_eq!(note(other, 90), Some(0));
-        assert_eq!((note(one, 91), note(one, 92)), (Some(2), None));
-    }
-}
+mod tests;

@@ -16,6 +16,7 @@ use fleetlift::cluster::{
 };
 use fleetlift::connections::Connections;
 use fleetlift::domain::cluster::{Cluster, ClusterState, Reach};
+use fleetlift::domain::event::{Actor, Event, EventType, Subject};
 use fleetlift::domain::observation::{JobSeen, Look, Observation, ResourceSeen, Standing, UpgradeTaskSeen};
 use fleetlift::domain::plan::PlannedTask;
 use fleetlift::domain::{
@@ -366,8 +367,10 @@ impl Daemon {
             version: 1,
         };
         let id = registered.id;
-        let credential = vault().seal(id, 1, access, &SystemEntropy).unwrap();
-        let new = NewCluster { cluster: registered, credential, events: Vec::new() };
+        let (credential, sealing) = vault().seal(id, 1, access, &SystemEntropy).unwrap();
+        let about = Subject { cluster: Some(id), ..Subject::default() };
+        let event = Event::new(now, EventType::ClusterRegistered, Actor::engine(), about);
+        let new = NewCluster { cluster: registered, credential, events: vec![sealing.told_by(event)] };
         store.register_clusters(vec![new]).await.unwrap().remove(0).unwrap();
 
         let clock: Arc<dyn Clock> = Arc::new(Ahead(ahead));
@@ -423,9 +426,9 @@ async fn the_daemon_renews_a_token_in_the_last_third_of_its_life_and_audits_it()
     })
     .await;
 
-    let sealed = daemon.store.credential(daemon.cluster).await.unwrap();
-    assert_eq!(sealed.version, 2);
-    let opened = vault().open(daemon.cluster, &renewed.server, &sealed).unwrap();
+    let stored = daemon.store.credential(daemon.cluster).await.unwrap();
+    assert_eq!(stored.sealed.version, 2);
+    let opened = vault().open(daemon.cluster, &renewed.server, &stored).unwrap();
     let successor = AccountToken::of(&opened.credential).unwrap();
     assert_eq!(successor.account, token.account);
     assert_eq!(Some(successor.expires_at), renewed.credential_expires_at);

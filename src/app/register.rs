@@ -96,7 +96,7 @@ impl App {
         cluster: Cluster,
         access: &EdgeAccess,
     ) -> Result<NewCluster, Refusal> {
-        let credential = self
+        let (credential, sealing) = self
             .connections
             .vault()
             .seal(cluster.id, 1, access, self.entropy.as_ref())
@@ -106,7 +106,7 @@ impl App {
             .event(by, EventType::ClusterRegistered, subject)
             .with("name", cluster.name.as_str())
             .with("server", cluster.server.as_str());
-        Ok(NewCluster { cluster, credential, events: vec![event] })
+        Ok(NewCluster { cluster, credential, events: vec![sealing.told_by(event)] })
     }
 
     /// Who the cluster is, or why it does not say so; refused when it must never be connected to.

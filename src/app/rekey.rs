@@ -19,19 +19,21 @@ impl App {
             let Some(last) = clusters.last() else { break };
             after = Some(last.name.clone());
             for cluster in &clusters {
-                let sealed = match self.store.credential(cluster.id).await {
+                let stored = match self.store.credential(cluster.id).await {
                     // It was removed meanwhile.
                     Err(StoreError::NotFound { .. }) => continue,
-                    sealed => sealed?,
+                    stored => stored?,
                 };
                 let vault = self.connections.vault();
-                match vault.rewrap(cluster.id, &cluster.server, &sealed, self.entropy.as_ref()) {
+                match vault.rewrap(cluster.id, &cluster.server, &stored, self.entropy.as_ref()) {
                     Ok(None) => {}
-                    Ok(Some(envelope)) => match self.store.rewrap_credential(cluster.id, &sealed, envelope).await {
-                        // Replaced meanwhile, and sealed with the current key then.
-                        Ok(()) | Err(StoreError::Conflict { .. }) => wrapped += 1,
-                        Err(error) => return Err(error.into()),
-                    },
+                    Ok(Some(envelope)) => {
+                        match self.store.rewrap_credential(cluster.id, &stored.sealed, envelope).await {
+                            // Replaced meanwhile, and sealed with the current key then.
+                            Ok(()) | Err(StoreError::Conflict { .. }) => wrapped += 1,
+                            Err(error) => return Err(error.into()),
+                        }
+                    }
                     Err(error) => {
                         tracing::error!(cluster.name = %cluster.name, %error, "its credential stays unusable: rotate it");
                     }

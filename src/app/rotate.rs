@@ -37,14 +37,14 @@ impl App {
             reason: format!("the new credential was tried and not kept: {error}"),
         })?;
         cluster.identity.get_or_insert(identity);
-        let version = self.store.credential(cluster.id).await?.version + 1;
-        let sealed = self
+        let version = self.store.credential(cluster.id).await?.next_version();
+        let (sealed, sealing) = self
             .connections
             .vault()
             .seal(cluster.id, version, &access, self.entropy.as_ref())
             .map_err(|error| Refusal::Invalid(format!("`kubeconfig`: the credential can't be sealed: {error}")))?;
         let subject = Subject { cluster: Some(cluster.id), ..Subject::default() };
-        let event = self.event(by, EventType::CredentialRotated, subject).with("name", name).with("version", version);
+        let event = sealing.told_by(self.event(by, EventType::CredentialRotated, subject).with("name", name));
         let changed = self.store.replace_credential(&cluster, sealed, vec![event]).await?;
         self.connections.forget(changed.id);
         Ok(changed.into())

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::event::Event;
 use super::{ClusterId, Timestamp};
 
 /// A registered cluster, without its credential.
@@ -95,4 +96,47 @@ pub struct SealedCredential {
     pub ca_pem: String,
     /// The name in the server's certificate, where it differs from the host of the URL.
     pub tls_server_name: Option<String>,
+}
+
+/// A stored credential beside what the audit says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredCredential {
+    /// The credential.
+    pub sealed: SealedCredential,
+    /// The last sealing of this cluster that the audit tells of.
+    pub last: Option<Sealing>,
+}
+
+impl StoredCredential {
+    /// The version of the next sealing: above every one that there was, also where an older row was put back.
+    pub fn next_version(&self) -> i64 {
+        self.last.as_ref().map_or(0, |last| last.version).max(self.sealed.version) + 1
+    }
+}
+
+/// What the audit keeps of a sealing, so that an older one that is put back into its row is noticed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealing {
+    /// Its version.
+    pub version: i64,
+    /// SHA-256 of the nonce and the ciphertext, in hexadecimal: stays the same when only the sealing key changes.
+    pub ciphertext_sha256: String,
+}
+
+impl Sealing {
+    const VERSION: &str = "version";
+    const CIPHERTEXT: &str = "ciphertext_sha256";
+
+    /// `event` with this sealing.
+    pub fn told_by(&self, event: Event) -> Event {
+        event.with(Self::VERSION, self.version).with(Self::CIPHERTEXT, self.ciphertext_sha256.as_str())
+    }
+
+    /// What `event` tells of a sealing; those of the first versions did not tell.
+    pub fn of(event: &Event) -> Option<Self> {
+        Some(Self {
+            version: event.data.get(Self::VERSION)?.as_i64()?,
+            ciphertext_sha256: event.data.get(Self::CIPHERTEXT)?.as_str()?.to_owned(),
+        })
+    }
 }

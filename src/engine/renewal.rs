@@ -38,16 +38,14 @@ pub(super) async fn renew_if_due(engine: &Engine, cluster: &Cluster, edge: &Edge
     access.credential = Credential::Token(granted.token);
     engine.connections.with(cluster, &access)?.version().await?;
 
-    let version = version + 1;
-    let sealed = engine.connections.vault().seal(cluster.id, version, &access, engine.entropy.as_ref())?;
+    let (sealed, sealing) = engine.connections.vault().seal(cluster.id, version, &access, engine.entropy.as_ref())?;
     let subject = Subject { cluster: Some(cluster.id), ..Subject::default() };
     let event = Event::new(now, EventType::CredentialRotated, Actor::engine(), subject)
         .with("name", cluster.name.as_str())
-        .with("version", version)
         .with("expires_at", granted.expires_at.to_string());
     let renewed = Cluster { credential_expires_at: Some(granted.expires_at), ..cluster.clone() };
     // Another daemon that renewed it meanwhile makes this a conflict: its token is as good as ours.
-    match engine.store.replace_credential(&renewed, sealed, vec![event]).await {
+    match engine.store.replace_credential(&renewed, sealed, vec![sealing.told_by(event)]).await {
         Ok(_) => tracing::info!(cluster.name = %cluster.name, "the token was renewed until {}", granted.expires_at),
         Err(StoreError::Conflict { .. }) => {}
         Err(error) => return Err(error.into()),

@@ -1,7 +1,10 @@
 //! The bytes of an envelope: `FL1 | key id | wrapped data key | nonce | ciphertext`.
 
+use sha2::{Digest as _, Sha256};
+
 use super::KeyId;
 use super::key::KEY_BYTES;
+use crate::domain::ids;
 
 const MAGIC: &[u8; 3] = b"FL1";
 /// XChaCha20's nonce: long enough that random ones never meet.
@@ -51,4 +54,11 @@ impl<'a> Envelope<'a> {
         let Self { key, wrapped_key, nonce, ciphertext } = self;
         [MAGIC.as_slice(), &key.0, wrapped_key.as_slice(), nonce.as_slice(), ciphertext].concat()
     }
+}
+
+/// SHA-256 of an envelope's nonce and ciphertext, in hexadecimal: it names what is sealed, and stays the same when the
+/// envelope is wrapped with another key.
+pub fn ciphertext_sha256(envelope: &[u8]) -> Result<String, OpenError> {
+    let Envelope { nonce, ciphertext, key: _, wrapped_key: _ } = Envelope::parse(envelope)?;
+    Ok(ids::hex(&Sha256::new().chain_update(nonce).chain_update(ciphertext).finalize()))
 }

@@ -11,6 +11,6 @@ mod key;
 mod keyring;
 
 pub use binding::Binding;
-pub use envelope::{ENVELOPE_OVERHEAD_BYTES, OpenError};
+pub use envelope::{ENVELOPE_OVERHEAD_BYTES, OpenError, ciphertext_sha256};
 pub use key::{InvalidKey, KeyId, SealingKey};
 pub use keyring::{CheckFailed, Checked, Keyring, PLAINTEXT_BYTES_MAX, Rewrapped, SealError};

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::failure::{conflict, exactly_one};
+use super::failure::{conflict, corrupt, exactly_one};
 use super::session::{Columns, Session, Value, statements};
 use super::writer::Change;
 use super::{NewCluster, StoreError};
 use crate::domain::ClusterId;
-use crate::domain::cluster::{Cluster, ClusterState, Reach, SealedCredential};
+use crate::domain::cluster::{Cluster, ClusterState, Reach, SealedCredential, Sealing, StoredCredential};
 use crate::domain::event::Event;
 
 macro_rules! columns {
@@ -36,7 +36,13 @@ statements! {
         where id = $1 and version = $2 and state <> 'removed'";
     SET_REACH = "update clusters set reach = $2 where id = $1";
     COUNT = "select state, count(*) from clusters group by state";
-    CREDENTIAL = "select version, envelope, ca_pem, tls_server_name from credentials where cluster = $1";
+    // In one statement, so that no replacement comes in between. The types are those that tell of a sealing.
+    CREDENTIAL = "
+        select version, envelope, ca_pem, tls_server_name, (
+            select body from events
+            where events.cluster = credentials.cluster and type in ('cluster.registered', 'credential.rotated')
+            order by seq desc limit 1)
+        from credentials where cluster = $1";
     INSERT_CREDENTIAL = "
         insert into credentials (cluster, version, envelope, ca_pem, tls_server_name) values ($1, $2, $3, $4, $5)";
     // Versions only rise: an envelope that was replaced does not come back.
@@ -108,16 +114,19 @@ pub(super) async fn by_id(session: &mut Session<'_>, id: ClusterId) -> Result<Cl
     cluster(&mut row.columns())
 }
 
-pub(super) async fn credential(session: &mut Session<'_>, id: ClusterId) -> Result<SealedCredential, StoreError> {
+pub(super) async fn credential(session: &mut Session<'_>, id: ClusterId) -> Result<StoredCredential, StoreError> {
     let row = session.row(CREDENTIAL, vec![Value::text(id)]).await?;
     let row = row.ok_or_else(|| StoreError::NotFound { what: "credential of cluster", name: id.to_string() })?;
     let mut columns = row.columns();
-    Ok(SealedCredential {
+    let sealed = SealedCredential {
         version: columns.int()?,
         envelope: columns.bytes()?,
         ca_pem: columns.text()?,
         tls_server_name: columns.text_if_any()?,
-    })
+    };
+    let event = columns.text_if_any()?.map(|body| serde_json::from_str::<Event>(&body)).transpose();
+    let event = event.map_err(|error| corrupt("the event of a cluster's last sealing", &error))?;
+    Ok(StoredCredential { sealed, last: event.as_ref().and_then(Sealing::of) })
 }
 
 fn credential_row(id: ClusterId, credential: SealedCredential) -> Vec<Value> {

@@ -16,7 +16,7 @@ use super::{
 };
 use super::{attempts, budgets, clusters, events, fleets, hub, inventories, leases, rollouts, targets, tokens, work};
 use crate::domain::budget::Usage;
-use crate::domain::cluster::{Cluster, Reach, SealedCredential};
+use crate::domain::cluster::{Cluster, Reach, SealedCredential, StoredCredential};
 use crate::domain::event::{Event, StoredEvent};
 use crate::domain::rollout::Rollout;
 use crate::domain::target::{Target, Task};
@@ -124,7 +124,7 @@ impl Store for Database {
         read!(self, clusters::by_id, id)
     }
 
-    async fn credential(&self, id: ClusterId) -> Result<SealedCredential, StoreError> {
+    async fn credential(&self, id: ClusterId) -> Result<StoredCredential, StoreError> {
         read!(self, clusters::credential, id)
     }
 

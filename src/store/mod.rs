@@ -36,7 +36,7 @@ pub use records::*;
 pub use schema::LAYOUT;
 
 use crate::domain::budget::{Scope, Usage};
-use crate::domain::cluster::{Cluster, Reach, SealedCredential};
+use crate::domain::cluster::{Cluster, Reach, SealedCredential, StoredCredential};
 use crate::domain::event::{Event, StoredEvent};
 use crate::domain::rollout::Rollout;
 use crate::domain::target::{Target, Task};
@@ -133,8 +133,8 @@ pub trait Store: Send + Sync {
     async fn cluster_named(&self, name: &str) -> Result<Cluster, StoreError>;
     /// A cluster, removed or not.
     async fn cluster(&self, id: ClusterId) -> Result<Cluster, StoreError>;
-    /// A cluster's sealed credential.
-    async fn credential(&self, id: ClusterId) -> Result<SealedCredential, StoreError>;
+    /// A cluster's sealed credential, and what the audit tells of its last sealing.
+    async fn credential(&self, id: ClusterId) -> Result<StoredCredential, StoreError>;
     /// Writes a cluster's labels, zone, namespace, egress, identity, state, server and expiry as given, where its
     /// version is still `cluster.version`; removes the credential when the state is `Removed`.
     async fn change_cluster(&self, cluster: &Cluster, events: Vec<Event>) -> Result<Cluster, StoreError>;

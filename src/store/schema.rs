@@ -21,6 +21,10 @@ const LAYOUTS: &[Layout] = &[
         sqlite: include_str!("../../migrations/sqlite/0002_overtaken_inventories.sql"),
         postgres: include_str!("../../migrations/postgres/0002_overtaken_inventories.sql"),
     },
+    Layout {
+        sqlite: include_str!("../../migrations/sqlite/0003_sealings.sql"),
+        postgres: include_str!("../../migrations/postgres/0003_sealings.sql"),
+    },
 ];
 
 /// The layout that this version works with.

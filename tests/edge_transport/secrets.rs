@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fleetlift::cluster::nouns::{JOBS, PODS};
 use fleetlift::cluster::{Edge, EdgeAccess, EdgeError, Egress, Vault, kubeconfig};
+use fleetlift::domain::cluster::StoredCredential;
 use fleetlift::domain::{ClusterId, HubId};
 use fleetlift::seal::{Keyring, SealingKey};
 use fleetlift::system::SystemEntropy;
@@ -110,10 +111,11 @@ async fn s12_no_log_line_and_no_error_tells_a_credential() {
             "0190b3f0-0000-7000-8000-000000000001".parse::<HubId>().unwrap(),
         );
         let cluster: ClusterId = "0190b3f0-0000-7000-8000-000000000002".parse().unwrap();
-        let sealed = vault.seal(cluster, 1, &with_token, &SystemEntropy).unwrap();
+        let (sealed, sealing) = vault.seal(cluster, 1, &with_token, &SystemEntropy).unwrap();
         assert!(!sealed.envelope.windows(TOKEN.len()).any(|window| window == TOKEN.as_bytes()));
         said.push(format!("{sealed:?}"));
-        said.push(format!("{:?}", vault.open(cluster, "https://elsewhere.example", &sealed).err()));
+        let stored = StoredCredential { sealed, last: Some(sealing) };
+        said.push(format!("{:?}", vault.open(cluster, "https://elsewhere.example", &stored).err()));
     }
     drop(listening);
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fleetlift::audit::chain;
 use fleetlift::domain::Timestamp;
 use fleetlift::domain::budget::{Claim, Scope, Usage};
-use fleetlift::domain::cluster::{ClusterState, Failing, Reach, SealedCredential};
+use fleetlift::domain::cluster::{ClusterState, Failing, Reach, SealedCredential, Sealing, StoredCredential};
 use fleetlift::domain::event::{Event, EventType, Subject};
 use fleetlift::domain::rollout::{Approval, PauseCause, RolloutState, Verdict, Wave};
 use fleetlift::domain::target::{Deferral, SkipReason, Target, TargetState, Task, TaskState};
@@ -97,7 +97,7 @@ pub async fn a_cluster_comes_back_as_it_was_registered(backend: &dyn Backend) {
     cluster.identity = Some("u\u{fffd}id".into());
     store.register_clusters(vec![new]).await.unwrap().remove(0).unwrap();
     assert_eq!(store.cluster_named("berlin").await.unwrap(), cluster);
-    assert_eq!(store.credential(cluster.id).await.unwrap(), credential);
+    assert_eq!(store.credential(cluster.id).await.unwrap().sealed, credential);
     let failing = Some(Failing { since: NOW, error: "refused\0 by a hostile one".into() });
     let reach = Reach { seen_at: Some(NOW), failing };
     store.record_reach(cluster.id, &reach).await.unwrap();
@@ -149,15 +149,19 @@ pub async fn a_replaced_credential_does_not_come_back(backend: &dyn Backend) {
     let cluster = store.cluster_named("a").await.unwrap();
     let newer =
         SealedCredential { version: 2, envelope: vec![9], ca_pem: "c1".into(), tls_server_name: Some("edge".into()) };
-    let cluster = store.replace_credential(&cluster, newer.clone(), vec![]).await.unwrap();
+    let sealing = Sealing { version: 2, ciphertext_sha256: "c1".into() };
+    let mut told = sealing.told_by(event(EventType::CredentialRotated));
+    told.subject.cluster = Some(cluster.id);
+    let cluster = store.replace_credential(&cluster, newer.clone(), vec![told]).await.unwrap();
     let old =
         SealedCredential { version: 2, envelope: vec![8], ca_pem: "c2".into(), tls_server_name: Some("edge".into()) };
     assert!(is_conflict(store.replace_credential(&cluster, old, vec![]).await));
-    assert_eq!(store.credential(cluster.id).await.unwrap(), newer);
-    let sealed = store.credential(cluster.id).await.unwrap();
+    let stored = store.credential(cluster.id).await.unwrap();
+    assert_eq!(stored, StoredCredential { sealed: newer, last: Some(sealing) });
+    let sealed = stored.sealed;
     store.rewrap_credential(cluster.id, &sealed, vec![9; 8]).await.unwrap();
     assert_eq!(
-        store.credential(cluster.id).await.unwrap(),
+        store.credential(cluster.id).await.unwrap().sealed,
         SealedCredential { envelope: vec![9; 8], ..sealed.clone() }
     );
     assert!(is_conflict(store.rewrap_credential(cluster.id, &sealed, vec![8; 8]).await));

@@ -20,8 +20,8 @@ use super::lease::Held;
 use super::plans::Plans;
 use crate::cluster::{Edge, EdgeError};
 use crate::connections::{NotConnectable, Purpose};
-use crate::domain::cluster::{Cluster, ClusterState, Failing, Reach};
-use crate::domain::event::{Actor, Event, EventType, Subject};
+use crate::domain::cluster::{Cluster, Failing, Reach};
+use crate::domain::event::{EventType, Subject};
 use crate::domain::plan::PlannedTarget;
 use crate::domain::target::{Deferral, SkipReason, Target, TargetState};
 use crate::domain::{Plan, TargetId, Timestamp};
@@ -166,8 +166,7 @@ async fn without_connection(mut scene: Scene<'_>, error: &NotConnectable) -> Res
 async fn cluster_failed(mut scene: Scene<'_>, error: EdgeError) -> Result<Left, StoreError> {
     let now = scene.now();
     if let EdgeError::AnotherCluster { .. } = error {
-        quarantine(&scene, &error).await?;
-        scene.engine.connections.forget(scene.cluster.id);
+        scene.engine.connections.quarantine(&scene.cluster, &error.to_string()).await?;
     }
     if error.reached() {
         reached(scene.engine, &scene.cluster, now).await?;
@@ -181,18 +180,6 @@ async fn cluster_failed(mut scene: Scene<'_>, error: EdgeError) -> Result<Left, 
         false => Deferral::Unreachable { since, error: error_text },
     };
     unseen::go_on_without(&mut scene, reason).await
-}
-
-async fn quarantine(scene: &Scene<'_>, error: &EdgeError) -> Result<(), StoreError> {
-    let why = error.to_string();
-    let about = Subject { cluster: Some(scene.cluster.id), ..Subject::default() };
-    let event = Event::new(scene.now(), EventType::ClusterQuarantined, Actor::engine(), about).because(why.as_str());
-    let cluster = Cluster { state: ClusterState::Quarantined { why }, ..scene.cluster.clone() };
-    match scene.engine.store.change_cluster(&cluster, vec![event]).await {
-        // Somebody changed it meanwhile; the next look finds the same again if it still holds.
-        Ok(_) | Err(StoreError::Conflict { .. }) => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 /// How old the note of a cluster's last answer may become: a row a minute and cluster, not one a look.
