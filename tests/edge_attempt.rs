@@ -359,6 +359,7 @@ impl Daemon {
             namespace: cluster.namespace.clone(),
             egress: None,
             server: access.server.as_str().to_owned(),
+            tls_verified: true,
             identity: None,
             credential_expires_at: AccountToken::of(&access.credential).map(|token| token.expires_at),
             state: ClusterState::Active,

@@ -35,6 +35,8 @@ pub struct ClusterView {
     pub egress: Option<String>,
     /// The API server.
     pub server: String,
+    /// Whether the server must prove itself by a CA: only an administrator may waive that, for one cluster.
+    pub tls_verified: bool,
     /// The UID of namespace `kube-system`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
@@ -73,6 +75,7 @@ impl From<Cluster> for ClusterView {
             namespace,
             egress,
             server,
+            tls_verified,
             identity,
             credential_expires_at,
             state: row_state,
@@ -94,6 +97,7 @@ impl From<Cluster> for ClusterView {
             namespace,
             egress,
             server,
+            tls_verified,
             identity,
             credential_expires_at: credential_expires_at.map(When),
             seen_at: reach.seen_at.map(When),

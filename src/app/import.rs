@@ -150,7 +150,7 @@ impl App {
     /// Whether the cluster is reached with this credential already; one that does not open is another one.
     async fn has_credential(&self, cluster: &Cluster, offered: &EdgeAccess) -> bool {
         match self.connections.open(cluster, Purpose::Import).await {
-            Ok((stored, _)) => stored.ca_pem == offered.ca_pem && stored.credential.is_same(&offered.credential),
+            Ok((stored, _)) => stored.trust == offered.trust && stored.credential.is_same(&offered.credential),
             Err(_) => false,
         }
     }

@@ -7,7 +7,8 @@ use utoipa::ToSchema;
 
 use super::clusters::{check_labels, checked_zone};
 use super::{App, ClusterView, Flaw, Principal, Refusal};
-use crate::cluster::{Edge, EdgeAccess, EdgeError, expiry, kubeconfig};
+use crate::cluster::kubeconfig::Proof;
+use crate::cluster::{Edge, EdgeAccess, EdgeError, Trust, expiry, kubeconfig};
 use crate::domain::cluster::{Cluster, ClusterState, Failing, Reach};
 use crate::domain::event::{EventType, Subject};
 use crate::domain::{ClusterId, fleet};
@@ -36,6 +37,9 @@ pub struct RegisterCluster {
     /// The hub's egress that its connections take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress: Option<String>,
+    /// Takes a kubeconfig without a CA and trusts whoever answers at its server's address. Audited and shown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub insecure_skip_tls_verify: bool,
 }
 
 const DEFAULT_NAMESPACE: &str = "openebs";
@@ -62,14 +66,23 @@ impl App {
 
     /// Everything that can be told without asking the cluster.
     pub(super) fn read(&self, wanted: RegisterCluster) -> Result<(Cluster, EdgeAccess), Refusal> {
-        let RegisterCluster { name, kubeconfig, context, labels, time_zone, namespace, egress } = wanted;
+        let RegisterCluster {
+            name,
+            kubeconfig,
+            context,
+            labels,
+            time_zone,
+            namespace,
+            egress,
+            insecure_skip_tls_verify,
+        } = wanted;
         fleet::check_object_name(&name).map_err(|why| Refusal::Invalid(format!("`name`: {why}")))?;
         check_labels(&labels)?;
         let time_zone = time_zone.as_deref().map(checked_zone).transpose()?.flatten();
         let namespace = namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
         fleet::check_object_name(&namespace).map_err(|why| Refusal::Invalid(format!("`namespace`: {why}")))?;
         self.connections.egress(egress.as_deref()).map_err(|error| Refusal::Invalid(format!("`egress`: {error}")))?;
-        let access = read_kubeconfig(&kubeconfig, context.as_deref())?;
+        let access = read_kubeconfig(&kubeconfig, context.as_deref(), insecure_skip_tls_verify)?;
         let now = self.clock.now();
         let cluster = Cluster {
             id: ClusterId::new(now, self.entropy.as_ref()),
@@ -79,6 +92,7 @@ impl App {
             namespace,
             egress,
             server: access.server.as_str().to_owned(),
+            tls_verified: access.trust != Trust::Waived,
             identity: None,
             credential_expires_at: expiry::of(&access.credential),
             state: ClusterState::Active,
@@ -105,7 +119,8 @@ impl App {
         let event = self
             .event(by, EventType::ClusterRegistered, subject)
             .with("name", cluster.name.as_str())
-            .with("server", cluster.server.as_str());
+            .with("server", cluster.server.as_str())
+            .with("tls_verified", cluster.tls_verified);
         Ok(NewCluster { cluster, credential, events: vec![sealing.told_by(event)] })
     }
 
@@ -132,8 +147,9 @@ impl App {
 }
 
 /// Reads a kubeconfig by allow-list; every problem is a flaw with its field and line, never its value.
-pub(super) fn read_kubeconfig(text: &str, context: Option<&str>) -> Result<EdgeAccess, Refusal> {
-    kubeconfig::read(text.as_bytes(), context).map_err(|refused| {
+pub(super) fn read_kubeconfig(text: &str, context: Option<&str>, insecure: bool) -> Result<EdgeAccess, Refusal> {
+    let proof = if insecure { Proof::Waived } else { Proof::Required };
+    kubeconfig::read_with(text.as_bytes(), context, proof).map_err(|refused| {
         let flaws: Vec<Flaw> = refused
             .problems
             .into_iter()

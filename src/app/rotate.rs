@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::register::read_kubeconfig;
 use super::{App, ClusterView, Principal, Refusal};
-use crate::cluster::expiry;
+use crate::cluster::{Trust, expiry};
 use crate::domain::event::{EventType, Subject};
 
 /// A cluster's new credential.
@@ -17,6 +17,9 @@ pub struct RotateCredential {
     /// The context in it; its current one without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<String>,
+    /// Takes a kubeconfig without a CA and trusts whoever answers at its server's address. Audited and shown.
+    #[serde(default, rename = "insecureSkipTlsVerify", skip_serializing_if = "std::ops::Not::not")]
+    pub insecure_skip_tls_verify: bool,
 }
 
 impl App {
@@ -29,8 +32,9 @@ impl App {
         wanted: RotateCredential,
     ) -> Result<ClusterView, Refusal> {
         let mut cluster = self.store.cluster_named(name).await?;
-        let access = read_kubeconfig(&wanted.kubeconfig, wanted.context.as_deref())?;
+        let access = read_kubeconfig(&wanted.kubeconfig, wanted.context.as_deref(), wanted.insecure_skip_tls_verify)?;
         access.server.as_str().clone_into(&mut cluster.server);
+        cluster.tls_verified = access.trust != Trust::Waived;
         cluster.credential_expires_at = expiry::of(&access.credential);
         let identity = self.first_look(&cluster, &access).await?.map_err(|error| Refusal::Edge {
             cluster: name.to_owned(),
@@ -44,7 +48,11 @@ impl App {
             .seal(cluster.id, version, &access, self.entropy.as_ref())
             .map_err(|error| Refusal::Invalid(format!("`kubeconfig`: the credential can't be sealed: {error}")))?;
         let subject = Subject { cluster: Some(cluster.id), ..Subject::default() };
-        let event = sealing.told_by(self.event(by, EventType::CredentialRotated, subject).with("name", name));
+        let event = sealing.told_by(
+            self.event(by, EventType::CredentialRotated, subject)
+                .with("name", name)
+                .with("tls_verified", cluster.tls_verified),
+        );
         let changed = self.store.replace_credential(&cluster, sealed, vec![event]).await?;
         self.connections.forget(changed.id);
         Ok(changed.into())

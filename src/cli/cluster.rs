@@ -44,6 +44,9 @@ pub enum ClusterCommand {
         /// The hub's egress that its connections take
         #[arg(long)]
         egress: Option<String>,
+        /// Take a kubeconfig without a CA, and trust whoever answers at its address: a last resort, audited and shown
+        #[arg(long, conflicts_with = "bootstrap")]
+        insecure_skip_tls_verify: bool,
     },
     /// Register thousands at once from a folder of kubeconfigs, or from one kubeconfig's contexts
     Import(import::Import),
@@ -92,6 +95,9 @@ pub enum ClusterCommand {
         /// The context in it; its current one without
         #[arg(long)]
         context: Option<String>,
+        /// Take a kubeconfig without a CA, and trust whoever answers at its address
+        #[arg(long)]
+        insecure_skip_tls_verify: bool,
     },
     /// Remove a cluster; its credential is gone at once, its history stays
     Remove {
@@ -119,6 +125,7 @@ fn why(cluster: &ClusterView) -> String {
     match (&cluster.why, &cluster.failing) {
         (Some(why), _) => why.clone(),
         (None, Some(failing)) => format!("since {}: {}", failing.since, failing.error),
+        (None, None) if !cluster.tls_verified => "its server is not proven by a CA".to_owned(),
         (None, None) => String::new(),
     }
 }
@@ -144,7 +151,17 @@ impl ClusterCommand {
         let output = context.output;
         let client = context.client()?;
         match self {
-            Self::Add { name, kubeconfig, context: chosen, bootstrap, label, time_zone, namespace, egress } => {
+            Self::Add {
+                name,
+                kubeconfig,
+                context: chosen,
+                bootstrap,
+                label,
+                time_zone,
+                namespace,
+                egress,
+                insecure_skip_tls_verify,
+            } => {
                 let (kubeconfig, chosen) = match (bootstrap.wanted(), kubeconfig) {
                     (true, file) => {
                         (bootstrap.run(output, file.as_deref(), chosen.as_deref(), &namespace).await?, None)
@@ -160,6 +177,7 @@ impl ClusterCommand {
                     time_zone,
                     namespace: Some(namespace),
                     egress,
+                    insecure_skip_tls_verify,
                 };
                 let cluster: ClusterView = client.send(Method::POST, "clusters", &wanted).await?;
                 output.one(&cluster, |output| registered(output, &cluster))?;
@@ -197,9 +215,9 @@ impl ClusterCommand {
                 };
                 output.one(&view, |output| resources::page(output, &view))?;
             }
-            Self::Rotate { name, kubeconfig, context: chosen } => {
+            Self::Rotate { name, kubeconfig, context: chosen, insecure_skip_tls_verify } => {
                 let kubeconfig = read_bounded(&kubeconfig, KUBECONFIG_BYTES_MAX)?;
-                let wanted = RotateCredential { kubeconfig, context: chosen };
+                let wanted = RotateCredential { kubeconfig, context: chosen, insecure_skip_tls_verify };
                 let path = format!("clusters/{}/credential", segment(&name));
                 let cluster: ClusterView = client.send(Method::PUT, &path, &wanted).await?;
                 output.one(&cluster, |_| format!("{name}: the credential is replaced; it ends {}", ends(&cluster)))?;
@@ -236,6 +254,7 @@ fn shown(output: Output, cluster: &ClusterView) -> String {
         ("why", why(cluster)),
         ("labels", labels(&cluster.labels)),
         ("server", cluster.server.clone()),
+        ("server proven", if cluster.tls_verified { "by its CA" } else { "no: waived by an administrator" }.to_owned()),
         ("namespace", cluster.namespace.clone()),
         ("time zone", cluster.time_zone.clone().unwrap_or_else(|| "the fleet's".to_owned())),
         ("egress", cluster.egress.clone().unwrap_or_else(|| "none".to_owned())),

@@ -244,6 +244,7 @@ async fn register(output: Output, client: &Client, fleet: Vec<Access>) -> anyhow
         time_zone: None,
         namespace: None,
         egress: None,
+        insecure_skip_tls_verify: false,
     };
     let wanted: Vec<RegisterCluster> = fleet.into_iter().map(wanted).collect();
     for part in wanted.chunks(ImportClusters::MAX) {

@@ -159,7 +159,16 @@ impl Import {
         let egress = row.remove("egress");
         let mut labels = common.clone();
         labels.append(&mut row);
-        Ok(RegisterCluster { name, kubeconfig, context, labels, time_zone, namespace, egress })
+        Ok(RegisterCluster {
+            name,
+            kubeconfig,
+            context,
+            labels,
+            time_zone,
+            namespace,
+            egress,
+            insecure_skip_tls_verify: false,
+        })
     }
 }
 

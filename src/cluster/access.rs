@@ -5,7 +5,6 @@ use std::str::FromStr;
 
 use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 /// The allow-listed content of a kubeconfig's one context. Only [`super::kubeconfig`] and the store make one.
@@ -13,8 +12,8 @@ use zeroize::Zeroizing;
 pub struct EdgeAccess {
     /// Where the API server is.
     pub server: ServerUrl,
-    /// The certificates that may vouch for the server, and no others: PEM, normalized.
-    pub ca_pem: String,
+    /// What vouches for the server.
+    pub trust: Trust,
     /// The name in the server's certificate, where it differs from the host of the URL.
     pub tls_server_name: Option<String>,
     /// Who we are.
@@ -25,10 +24,28 @@ pub struct EdgeAccess {
     pub context: String,
 }
 
-impl EdgeAccess {
-    /// What a sealed credential is bound to beside the URL.
-    pub fn ca_sha256(&self) -> [u8; 32] {
-        Sha256::digest(self.ca_pem.as_bytes()).into()
+/// What vouches for a server. The system's own roots never do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// These certificates, and no others: PEM, normalized.
+    Ca(String),
+    /// Nothing: an administrator waived the proof for this one cluster. Whoever answers at its address gets its
+    /// credential.
+    Waived,
+}
+
+impl Trust {
+    /// As it is stored and bound into the sealed credential: the certificates, empty when waived.
+    pub fn as_stored(&self) -> &str {
+        match self {
+            Self::Ca(pem) => pem,
+            Self::Waived => "",
+        }
+    }
+
+    /// Reads what [`Self::as_stored`] wrote.
+    pub fn from_stored(text: &str) -> Self {
+        if text.is_empty() { Self::Waived } else { Self::Ca(text.to_owned()) }
     }
 }
 

@@ -202,7 +202,7 @@ mod tests {
         let access = super::super::kubeconfig::read(made.expose_secret().as_bytes(), None).unwrap();
         assert_eq!(access.server.as_str(), "https://edge.example:6443/k8s");
         assert_eq!(access.tls_server_name.as_deref(), Some("edge.example"));
-        assert_eq!(access.ca_pem, pem);
+        assert_eq!(access.trust, super::super::Trust::Ca(pem));
     }
 
     #[test]

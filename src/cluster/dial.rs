@@ -46,7 +46,7 @@ impl Dialer {
         egress: Option<Egress>,
         timeout: Duration,
     ) -> Result<Self, TlsProblem> {
-        let config = tls::client_config(access.ca_pem.as_bytes(), &access.credential)?;
+        let config = tls::client_config(&access.trust, &access.credential)?;
         Ok(Self {
             server: access.server.clone(),
             name: tls::server_name(access)?,

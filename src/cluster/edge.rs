@@ -12,7 +12,7 @@ use kube::core::params::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::access::EdgeAccess;
+use super::access::{EdgeAccess, Trust};
 use super::account::AccountToken;
 use super::address::AddressPolicy;
 use super::dial::Dialer;
@@ -53,6 +53,7 @@ pub struct Edge {
     namespace: String,
     clock: Arc<dyn Clock>,
     own_token: Option<Arc<AccountToken>>,
+    proven: bool,
 }
 
 impl Edge {
@@ -79,12 +80,18 @@ impl Edge {
             namespace: namespace.to_owned(),
             clock: Arc::clone(clock),
             own_token: AccountToken::of(&access.credential).map(Arc::new),
+            proven: access.trust != Trust::Waived,
         })
     }
 
     /// What the credential says of itself, if it is a service account's token: whether it should be renewed.
     pub fn own_token(&self) -> Option<&AccountToken> {
         self.own_token.as_deref()
+    }
+
+    /// Whether the server must prove itself by a CA.
+    pub fn server_is_proven(&self) -> bool {
+        self.proven
     }
 
     /// For kube's own `Api`; errors become [`EdgeError`] by `From`.

@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use serde_saphyr::{Budget, Options};
 use zeroize::Zeroizing;
 
-use super::access::{Credential, EdgeAccess, ServerUrl};
+use super::access::{Credential, EdgeAccess, ServerUrl, Trust};
 use super::kubeconfig_file::{self as file, File};
 use super::tls;
 
@@ -72,8 +72,22 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Whether a server must be proven by the kubeconfig's CA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// It must.
+    Required,
+    /// An administrator waived it for this one cluster, whose kubeconfig names no CA.
+    Waived,
+}
+
 /// Reads `yaml` and takes what `context` names, or the file's current context.
 pub fn read(yaml: &[u8], context: Option<&str>) -> Result<EdgeAccess, Refused> {
+    read_with(yaml, context, Proof::Required)
+}
+
+/// The same, where the server's proof may have been waived.
+pub fn read_with(yaml: &[u8], context: Option<&str>, proof: Proof) -> Result<EdgeAccess, Refused> {
     let file = parse(yaml)?;
     let mut problems = Problems::default();
     for problem in &file.problems {
@@ -86,15 +100,15 @@ pub fn read(yaml: &[u8], context: Option<&str>) -> Result<EdgeAccess, Refused> {
     for problem in &context.problems {
         problems.refuse_field(problem);
     }
-    let server = server.and_then(|cluster| read_cluster(cluster, &mut problems));
+    let server = server.and_then(|cluster| read_cluster(cluster, proof, &mut problems));
     let credential = user.and_then(|user| read_user(user, &mut problems));
-    let (Some((server, ca_pem, tls_server_name)), Some(credential)) = (server, credential) else {
+    let (Some((server, trust, tls_server_name)), Some(credential)) = (server, credential) else {
         return Err(problems.into_refused());
     };
     if !problems.0.is_empty() {
         return Err(problems.into_refused());
     }
-    Ok(EdgeAccess { server, ca_pem, tls_server_name, credential, namespace, context: context.name.clone() })
+    Ok(EdgeAccess { server, trust, tls_server_name, credential, namespace, context: context.name.clone() })
 }
 
 fn parse(yaml: &[u8]) -> Result<File, Refused> {
@@ -178,11 +192,23 @@ fn find<'a, T: file::Named>(
     found
 }
 
-fn read_cluster(cluster: &file::Cluster, problems: &mut Problems) -> Option<(ServerUrl, String, Option<String>)> {
+fn read_cluster(
+    cluster: &file::Cluster,
+    proof: Proof,
+    problems: &mut Problems,
+) -> Option<(ServerUrl, Trust, Option<String>)> {
     let at = |field: &str| format!("{}.cluster.{field}", cluster.place.path);
     let count_before = problems.0.len();
     for problem in &cluster.problems {
         problems.refuse_field(problem);
+    }
+    if let (Some(line), Proof::Required) = (cluster.insecure_on_line, proof) {
+        problems.add(
+            &at("insecure-skip-tls-verify"),
+            line,
+            "would trust any server",
+            "remove it and give certificate-authority-data (`--insecure-skip-tls-verify` registers it all the same)",
+        );
     }
     let server = match &cluster.server {
         None => {
@@ -200,7 +226,17 @@ fn read_cluster(cluster: &file::Cluster, problems: &mut Problems) -> Option<(Ser
             .map_err(|why| problems.add(&at("server"), server.line, &why, "give https://HOST[:PORT][/PATH]"))
             .ok(),
     };
-    let ca_pem = match &cluster.certificate_authority_data {
+    let trust = match &cluster.certificate_authority_data {
+        None if proof == Proof::Waived => Some(Trust::Waived),
+        Some(data) if proof == Proof::Waived => {
+            problems.add(
+                &at("certificate-authority-data"),
+                data.line,
+                "proves the server, so there is nothing to waive",
+                "register the cluster without --insecure-skip-tls-verify, or remove the CA",
+            );
+            None
+        }
         None => {
             if !cluster.problems.iter().any(|problem| problem.field.ends_with("certificate-authority")) {
                 problems.add(
@@ -213,6 +249,7 @@ fn read_cluster(cluster: &file::Cluster, problems: &mut Problems) -> Option<(Ser
             None
         }
         Some(data) => read_ca(&data.value)
+            .map(Trust::Ca)
             .map_err(|what| {
                 problems.add(
                     &at("certificate-authority-data"),
@@ -232,7 +269,7 @@ fn read_cluster(cluster: &file::Cluster, problems: &mut Problems) -> Option<(Ser
     if problems.0.len() > count_before {
         return None;
     }
-    Some((server?, ca_pem?, tls_server_name.map(|name| name.value.clone())))
+    Some((server?, trust?, tls_server_name.map(|name| name.value.clone())))
 }
 
 /// Certificates only, encoded anew: whatever else was in the bundle is not kept.

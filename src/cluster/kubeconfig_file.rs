@@ -33,6 +33,8 @@ pub(super) struct Cluster {
     pub name: String,
     pub server: Option<Text>,
     pub certificate_authority_data: Option<Text>,
+    /// Where `insecure-skip-tls-verify` says anything but false.
+    pub insecure_on_line: Option<u64>,
     pub tls_server_name: Option<Text>,
     pub problems: Vec<RefusedField>,
 }
@@ -113,7 +115,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("client-key", "is a path to a file", FLATTEN),
     ("username", "is basic authentication, which Kubernetes no longer has", BOOTSTRAP),
     ("password", "is basic authentication, which Kubernetes no longer has", BOOTSTRAP),
-    ("insecure-skip-tls-verify", "would trust any server", "remove it and give certificate-authority-data"),
     ("extensions", "is nothing that Fleetlift reads", REMOVE),
 ];
 
@@ -331,7 +332,7 @@ impl Fields for Cluster {
             "insecure-skip-tls-verify" => {
                 let insecure = map.next_value::<Spanned<String>>()?;
                 if insecure.value != "false" {
-                    self.refuse(RefusedField::new(field, insecure.referenced.line()));
+                    self.insecure_on_line = Some(insecure.referenced.line());
                 }
             }
             _ => return Ok(Taken::No),

@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::access::Credential;
-use super::kubeconfig::{KUBECONFIG_BYTES_MAX, Refused, read};
+use super::access::{Credential, Trust};
+use super::kubeconfig::{KUBECONFIG_BYTES_MAX, Proof, Refused, read, read_with};
 
 /// Stands in every secret place of every file below; no message may repeat it.
 const CANARY: &str = "canary7f3a9c";
@@ -74,7 +74,7 @@ fn a_client_certificate_is_taken_and_only_certificates_of_the_ca_bundle_are_kept
     let access = read(file(&cluster, &user).as_bytes(), None).unwrap();
     assert!(matches!(access.credential, Credential::ClientCertificate { .. }));
     assert_eq!(access.tls_server_name.as_deref(), Some("edge.example"));
-    assert!(!access.ca_pem.contains("PRIVATE KEY"));
+    assert!(!access.trust.as_stored().contains("PRIVATE KEY"));
 }
 
 #[test]
@@ -183,6 +183,17 @@ fn s4_an_unproven_server_is_refused() {
         let yaml = file(&format!("    certificate-authority-data: \"{ca}\"\n"), "    token: t\n");
         assert_eq!(fields(&yaml), ["clusters[0].cluster.certificate-authority-data"], "{ca}");
     }
+}
+
+#[test]
+fn s4_an_administrator_may_waive_the_proof_where_there_is_no_ca() {
+    let pki = pki();
+    for cluster in ["", "    insecure-skip-tls-verify: true\n", "    insecure-skip-tls-verify: false\n"] {
+        let yaml = file(cluster, "    token: t\n");
+        assert_eq!(read_with(yaml.as_bytes(), None, Proof::Waived).unwrap().trust, Trust::Waived, "{cluster}");
+    }
+    let refused = read_with(honest(&pki).as_bytes(), None, Proof::Waived).unwrap_err();
+    assert!(refused.to_string().contains("there is nothing to waive"), "{refused}");
 }
 
 #[test]

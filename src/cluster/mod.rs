@@ -33,7 +33,7 @@ pub mod vault;
 pub mod watch;
 
 pub use crate::seal::SealError;
-pub use access::{Credential, EdgeAccess, InvalidCredential, InvalidServerUrl, ServerUrl};
+pub use access::{Credential, EdgeAccess, InvalidCredential, InvalidServerUrl, ServerUrl, Trust};
 pub use address::{AddressPolicy, Denied, InvalidNetwork, Network};
 pub use edge::{Edge, Surroundings};
 pub use egress::{Egress, InvalidEgress};

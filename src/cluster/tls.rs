@@ -1,14 +1,17 @@
-//! TLS towards one cluster: only its own CA, our own certificate if it wants one.
+//! TLS towards one cluster: only its own CA (or, where an administrator waived it, none), our own certificate if it
+//! wants one.
 
 use std::sync::Arc;
 
 use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use secrecy::ExposeSecret as _;
 
-use super::access::{Credential, EdgeAccess};
+use super::access::{Credential, EdgeAccess, Trust};
 
 /// One cluster resumes one session at a time; the library's default keeps 256.
 const SESSIONS_KEPT: usize = 2;
@@ -53,12 +56,15 @@ pub(super) fn server_name(access: &EdgeAccess) -> Result<ServerName<'static>, Tl
 }
 
 /// The whole TLS configuration of one cluster; HTTP/2 is offered first.
-pub(super) fn client_config(ca_pem: &[u8], credential: &Credential) -> Result<ClientConfig, TlsProblem> {
+pub(super) fn client_config(trust: &Trust, credential: &Credential) -> Result<ClientConfig, TlsProblem> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .expect("the provider serves TLS 1.2 and 1.3")
-        .with_root_certificates(roots(ca_pem)?);
+        .expect("the provider serves TLS 1.2 and 1.3");
+    let builder = match trust {
+        Trust::Ca(pem) => builder.with_root_certificates(roots(pem.as_bytes())?),
+        Trust::Waived => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyServer(provider))),
+    };
     let mut config = match credential {
         Credential::Token(_) => builder.with_no_client_auth(),
         Credential::ClientCertificate { chain_pem, key_pem } => {
@@ -73,6 +79,46 @@ pub(super) fn client_config(ca_pem: &[u8], credential: &Credential) -> Result<Cl
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.resumption = Resumption::in_memory_sessions(SESSIONS_KEPT);
     Ok(config)
+}
+
+/// Takes every certificate, where an administrator waived the proof. That the server holds the certificate's key is
+/// still proven.
+#[derive(Debug)]
+struct AnyServer(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 /// Whether a credential can be used at all: certificates readable, key of a known kind, the two of one pair.

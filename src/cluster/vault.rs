@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::access::{Credential, EdgeAccess, InvalidCredential, InvalidServerUrl, ServerUrl};
+use super::access::{Credential, EdgeAccess, InvalidCredential, InvalidServerUrl, ServerUrl, Trust};
 use crate::domain::cluster::{SealedCredential, Sealing, StoredCredential};
 use crate::domain::{ClusterId, Entropy, HubId};
 use crate::seal::{Binding, Keyring, OpenError, Rewrapped, SealError, ciphertext_sha256};
@@ -71,11 +71,11 @@ impl Vault {
         entropy: &dyn Entropy,
     ) -> Result<(SealedCredential, Sealing), SealError> {
         let server = access.server.as_str();
-        let binding = self.binding(cluster, version, server, &access.ca_pem);
+        let binding = self.binding(cluster, version, server, access.trust.as_stored());
         let sealed = SealedCredential {
             version,
             envelope: self.keyring.seal(&binding, &access.credential.to_sealed_bytes(), entropy)?,
-            ca_pem: access.ca_pem.clone(),
+            ca_pem: access.trust.as_stored().to_owned(),
             tls_server_name: access.tls_server_name.clone(),
         };
         let sealing = sealing(&sealed).expect("the envelope was made right here");
@@ -89,7 +89,7 @@ impl Vault {
         let opened = self.keyring.open(&self.binding(cluster, *version, server, ca_pem), envelope)?;
         Ok(EdgeAccess {
             server: server.parse::<ServerUrl>()?,
-            ca_pem: ca_pem.clone(),
+            trust: Trust::from_stored(ca_pem),
             tls_server_name: tls_server_name.clone(),
             credential: Credential::from_sealed_bytes(&opened)?,
             namespace: None,

@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use sqlx::Connection as _;
 
 use super::*;
-use crate::cluster::{AddressPolicy, Credential, Limits};
+use crate::cluster::{AddressPolicy, Credential, Limits, Trust};
 use crate::domain::HubId;
 use crate::domain::cluster::{Reach, SealedCredential};
 use crate::metrics::Metrics;
@@ -16,7 +16,7 @@ fn access() -> EdgeAccess {
     let certified = rcgen::generate_simple_self_signed(["edge.example".to_owned()]).unwrap();
     EdgeAccess {
         server: "https://10.0.0.1:6443".parse().unwrap(),
-        ca_pem: certified.cert.pem(),
+        trust: Trust::Ca(certified.cert.pem()),
         tls_server_name: None,
         credential: Credential::Token(SecretString::from("canary")),
         namespace: None,
@@ -48,6 +48,7 @@ impl Place {
             namespace: "openebs".into(),
             egress: None,
             server: access.server.as_str().into(),
+            tls_verified: true,
             identity: None,
             credential_expires_at: None,
             state: ClusterState::Active,

@@ -24,6 +24,8 @@ pub struct Cluster {
     pub egress: Option<String>,
     /// The API server's URL.
     pub server: String,
+    /// Whether its server is proven by a CA; an administrator may have waived that when its credential was stored.
+    pub tls_verified: bool,
     /// The UID of namespace `kube-system` when it was registered or first seen: its identity.
     pub identity: Option<String>,
     /// When its credential ends, where that can be told.

@@ -50,6 +50,7 @@ fn cluster(number: usize) -> Cluster {
         namespace: "openebs".into(),
         egress: None,
         server: "https://127.0.0.1:6443".into(),
+        tls_verified: true,
         identity: None,
         credential_expires_at: None,
         state: ClusterState::Active,

@@ -14,7 +14,8 @@ macro_rules! columns {
     () => {
         "clusters.id, clusters.name, clusters.labels, clusters.time_zone, clusters.namespace, clusters.egress, \
          clusters.server, clusters.identity, clusters.credential_expires_at_us, clusters.state_body, clusters.reach, \
-         clusters.registered_at_us, clusters.version"
+         clusters.registered_at_us, clusters.version, \
+         (select count(*) from credentials where credentials.cluster = clusters.id and credentials.ca_pem = '')"
     };
 }
 
@@ -65,6 +66,7 @@ pub(super) async fn register(change: &mut Change<'_>, new: NewCluster) -> Result
         namespace,
         egress,
         server,
+        tls_verified: _,
         identity,
         credential_expires_at,
         state,
@@ -225,5 +227,7 @@ fn cluster(columns: &mut Columns<'_>) -> Result<Cluster, StoreError> {
         reach: columns.json()?,
         registered_at: columns.time()?,
         version: columns.int()?,
+        // No certificates: that is how the waiver is stored, and bound into the envelope.
+        tls_verified: columns.int()? == 0,
     })
 }

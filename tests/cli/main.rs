@@ -6,3 +6,4 @@ mod daemon;
 mod import;
 mod metrics;
 mod story;
+mod waiver;

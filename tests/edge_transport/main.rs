@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use fleetlift::cluster::nouns::{JOBS, NODES, PODS};
 use fleetlift::cluster::{
-    AddressPolicy, Created, Denied, Edge, EdgeError, Egress, Hint, Phase, Retry, Surroundings, WaitingFor, kubeconfig,
+    AddressPolicy, Created, Denied, Edge, EdgeError, Egress, Hint, Phase, Retry, Surroundings, Trust, WaitingFor,
+    kubeconfig,
 };
 use http::Response;
 use k8s_openapi::api::batch::v1::Job;
@@ -150,7 +151,7 @@ async fn s4_a_server_that_its_ca_does_not_vouch_for_is_not_spoken_to() {
     let server = Server::start(Setup::default(), |_| version()).await;
     let other = Server::start(Setup::default(), |_| version()).await;
     let mut access = server.access_at("");
-    access.ca_pem = other.ca_pem.clone();
+    access.trust = Trust::Ca(other.ca_pem.clone());
     let mut misnamed = server.access_at("");
     misnamed.tls_server_name = Some("elsewhere.example".to_owned());
     for access in [access, misnamed] {
@@ -163,6 +164,9 @@ async fn s4_a_server_that_its_ca_does_not_vouch_for_is_not_spoken_to() {
     let mut named = server.access_at("");
     named.tls_server_name = Some("localhost".to_owned());
     Edge::new(&named, None, "openebs", None, &around(limits())).unwrap().version().await.unwrap();
+    let mut waived = server.access_at("");
+    waived.trust = Trust::Waived;
+    Edge::new(&waived, None, "openebs", None, &around(limits())).unwrap().version().await.unwrap();
 }
 
 #[tokio::test]

@@ -121,6 +121,7 @@ impl Hub {
             time_zone: None,
             namespace: Some(cluster.namespace.clone()),
             egress: None,
+            insecure_skip_tls_verify: false,
         };
         self.app.register_cluster(&self.by, wanted).await.unwrap();
         self.look_at(name).await;

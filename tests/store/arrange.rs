@@ -118,6 +118,7 @@ pub fn new_cluster(name: &str) -> NewCluster {
             namespace: "openebs".into(),
             egress: None,
             server: "https://192.0.2.7:6443".into(),
+            tls_verified: true,
             identity: None,
             credential_expires_at: None,
             state: ClusterState::Active,

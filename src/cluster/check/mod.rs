@@ -89,6 +89,7 @@ async fn look(edge: &Edge, findings: &mut Vec<Finding>) -> Result<Inventory, Edg
     let identity = edge.identify().await?;
     findings.push(Finding::ok("reach", format!("Kubernetes {version} answers")));
     findings.push(Finding::ok("identity", format!("namespace kube-system has UID {identity}")));
+    findings.push(proof(edge.server_is_proven()));
     findings.push(kubernetes(&version));
     findings.push(clock::finding(skew));
     let served = apis::served(edge).await?;
@@ -103,6 +104,14 @@ async fn look(edge: &Edge, findings: &mut Vec<Finding>) -> Result<Inventory, Edg
     }));
     findings.extend(unfinished(&inventory));
     Ok(inventory)
+}
+
+fn proof(proven: bool) -> Finding {
+    if proven {
+        return Finding::ok("server", "it is proven by its CA");
+    }
+    let remedy = "`fleetlift cluster rotate` with a kubeconfig that has certificate-authority-data";
+    Finding::warn("server", "nothing proves it: whoever answers at its address gets the credential", remedy)
 }
 
 fn unreached(error: &EdgeError) -> Finding {
