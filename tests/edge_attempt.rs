@@ -144,7 +144,6 @@ async fn an_attempt_is_created_once_followed_and_seen_to_the_end_with_the_hubs_o
 
     let mut watch =
         edge.watch_job(&cluster.namespace, &this.attempt.job_name, "", Duration::from_mins(1)).await.unwrap();
-    assert_eq!(watch.next().await, Ok(Hint::Look));
     node.running_pod(&this.attempt.job_name).await;
     let running = this.look(&edge).await;
     assert_eq!(running.job, JobSeen::Active { uid: uid.clone() });
@@ -162,7 +161,7 @@ async fn an_attempt_is_created_once_followed_and_seen_to_the_end_with_the_hubs_o
     bring_to(&cluster, &this.resource, "3.6.0").await;
     node.end(&this.attempt.job_name, Ending::Succeeds).await;
     node.verdict(&this.attempt.job_name).await;
-    assert_eq!(watch.next().await, Ok(Hint::Look), "the watch tells of changes");
+    assert_eq!(watch.next().await, Ok(Hint::Look), "the watch tells of its end");
     let ended = until("the volume is rolled out", || async {
         let seen = this.look(&edge).await;
         assert_eq!(seen.job, JobSeen::Complete { uid: uid.clone() });

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
+use k8s_openapi::api::batch::v1::Job;
 use kube::core::params::WatchParams;
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::EdgeError;
 use super::edge::{Edge, at, checked, impossible};
 use super::nouns::JOBS;
+use super::{EdgeError, jobs};
+use crate::domain::observation::JobSeen;
 
 /// One watch of one Job.
 pub struct JobWatch {
@@ -22,7 +25,7 @@ pub struct JobWatch {
 /// What a watch told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hint {
-    /// The Job changed, or is gone: look again now.
+    /// The Job ended, was suspended, or is gone: look again now. What changes while it runs can wait for the poll.
     Look,
     /// The server ended the watch, as it does every few minutes: open it again from [`JobWatch::version`].
     Ended,
@@ -32,22 +35,7 @@ pub enum Hint {
 struct Line {
     r#type: String,
     #[serde(default)]
-    object: Object,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Object {
-    metadata: Meta,
-    /// Of a `Status`.
-    code: u16,
-    message: String,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-struct Meta {
-    resource_version: String,
+    object: Value,
 }
 
 impl Edge {
@@ -74,7 +62,7 @@ impl Edge {
 }
 
 impl JobWatch {
-    /// Waits for the next change. Dropping the future loses nothing; it may be called again.
+    /// Waits until there is something to look at. Dropping the future loses nothing; it may be called again.
     pub async fn next(&mut self) -> Result<Hint, EdgeError> {
         loop {
             while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
@@ -106,16 +94,28 @@ impl JobWatch {
         if line.trim_ascii().is_empty() {
             return Ok(None);
         }
-        let line: Line = super::edge::decode(line)?;
-        if line.r#type == "ERROR" {
-            return Err(match line.object.code {
+        let Line { r#type, object } = super::edge::decode(line)?;
+        if r#type == "ERROR" {
+            return Err(match object["code"].as_u64().and_then(|code| u16::try_from(code).ok()).unwrap_or_default() {
                 410 => EdgeError::Gone,
-                status => EdgeError::ServerError { status, message: super::text::plain(&line.object.message, 300) },
+                status => {
+                    let message = super::text::plain(object["message"].as_str().unwrap_or_default(), 300);
+                    EdgeError::ServerError { status, message }
+                }
             });
         }
-        if !line.object.metadata.resource_version.is_empty() {
-            self.version = super::text::plain(&line.object.metadata.resource_version, 64);
+        if let Some(version) = object["metadata"]["resourceVersion"].as_str().filter(|version| !version.is_empty()) {
+            self.version = super::text::plain(version, 64);
         }
-        Ok((line.r#type != "BOOKMARK").then_some(Hint::Look))
+        Ok(match r#type.as_str() {
+            "BOOKMARK" => None,
+            "ADDED" | "MODIFIED" if runs(&object) => None,
+            _ => Some(Hint::Look),
+        })
     }
+}
+
+/// Whether this is a Job that has neither ended nor been suspended.
+fn runs(object: &Value) -> bool {
+    Job::deserialize(object).is_ok_and(|job| matches!(jobs::seen(&job, String::new(), 0), JobSeen::Active { .. }))
 }

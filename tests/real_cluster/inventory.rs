@@ -184,7 +184,7 @@ async fn others_at_work_on_a_pool_keep_its_whole_pool_cluster_busy() {
     openebs.pool_cluster("cspc-free", "3.5.0", &["n1"]).await;
     let edge = edge_of(&cluster).await;
     let (pool, parent) = (resource(K::CstorPoolInstance, "cspc-b-n1"), resource(K::CstorPoolCluster, "cspc-b"));
-    assert_eq!(inventory::busy(&edge, &pool).await.unwrap(), None);
+    assert_eq!(inventory::around(&edge, &pool).await.unwrap().busy, None);
 
     let jobs: Api<Job> = cluster.api();
     let by_hand: Job = serde_json::from_value(json!({"metadata": {"name": "cstor-cspc-upgrade"},
@@ -194,9 +194,9 @@ async fn others_at_work_on_a_pool_keep_its_whole_pool_cluster_busy() {
     .unwrap();
     jobs.create(&PostParams::default(), &by_hand).await.unwrap();
     let busy = Some("Job/cstor-cspc-upgrade".to_owned());
-    assert_eq!(inventory::busy(&edge, &pool).await.unwrap(), busy);
-    assert_eq!(inventory::busy(&edge, &parent).await.unwrap(), busy);
-    assert_eq!(inventory::busy(&edge, &resource(K::CstorPoolInstance, "cspc-free-n1")).await.unwrap(), None);
+    assert_eq!(inventory::around(&edge, &pool).await.unwrap().busy, busy);
+    assert_eq!(inventory::around(&edge, &parent).await.unwrap().busy, busy);
+    assert_eq!(inventory::around(&edge, &resource(K::CstorPoolInstance, "cspc-free-n1")).await.unwrap().busy, None);
     let seen = inventory::read(&edge).await.unwrap();
     assert_eq!(seen.under_way.len(), 1);
     assert_eq!(seen.under_way[0].resources, [pool.clone(), parent]);
@@ -204,7 +204,7 @@ async fn others_at_work_on_a_pool_keep_its_whole_pool_cluster_busy() {
     // The Pod has ended first, the Job's verdict follows.
     node.end("cstor-cspc-upgrade", Ending::Fails { code: 255, message: "cspc-b not found" }).await;
     until("nobody works on it any more", || async {
-        inventory::busy(&edge, &pool).await.unwrap().is_none().then_some(())
+        inventory::around(&edge, &pool).await.unwrap().busy.is_none().then_some(())
     })
     .await;
 }

@@ -25,7 +25,7 @@ use futures::try_join;
 use self::evidence::Evidence;
 use self::index::Index;
 use self::listing::{Listing, Reader};
-use self::objects::{PODS, Pod, Pool, UPGRADE_RESULTS};
+use self::objects::{Pool, UPGRADE_RESULTS};
 use self::snapshot::{POOL_CLAIM_LABEL, POOL_CLUSTER_LABEL, Snapshot, Surroundings, VOLUME_LABEL};
 use self::under_way::{Executors, Unfinished};
 use super::text::plain;
@@ -33,7 +33,6 @@ use super::{Edge, EdgeError};
 use crate::domain::inventory::Component;
 use crate::domain::observation::ResourceSeen;
 use crate::domain::{Inventory, ResourceKind, ResourceRef};
-use crate::openebs::control_plane::Operator;
 use crate::openebs::kinds;
 
 /// The most problems that are kept; after so many missing rights one more teaches nothing.
@@ -113,32 +112,28 @@ pub async fn read_resource(
     Ok(ResourceSeen::Found(evidence.into_state(settled)))
 }
 
-/// The operators, read afresh.
-pub async fn control_plane(edge: &Edge) -> Result<Vec<Component>, EdgeError> {
-    let reader = Reader::new(edge);
-    let by_label = |label: &str| {
-        let names: Vec<&str> = Operator::ALL.iter().filter(|one| one.label() == label).map(|one| one.name()).collect();
-        format!("{label} in ({})", names.join(","))
-    };
-    let labels: BTreeSet<&str> = Operator::ALL.iter().map(|operator| operator.label()).collect();
-    let mut pods: Listing<Pod> = Listing::default();
-    for label in labels {
-        pods.extend(reader.list(&PODS, Some(edge.namespace()), &by_label(label)).await?);
-    }
-    match pods.gap {
-        Some(gap) => Err(unreadable("list", "pods", gap)),
-        None => Ok(operators::found(&pods.items)),
-    }
+/// What surrounds a resource whose upgrade may begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Around {
+    /// The operators.
+    pub operators: Vec<Component>,
+    /// Who works on the resource now, of whomever: on itself, on its parent, or on one of its pools.
+    pub busy: Option<String>,
 }
 
-/// Who works on the resource now, of whomever: on itself, on its parent, or on one of its pools. What cannot be read is
-/// an error, since it may hide somebody.
-pub async fn busy(edge: &Edge, resource: &ResourceRef) -> Result<Option<String>, EdgeError> {
-    let (reader, namespace) = (Reader::new(edge), edge.namespace());
-    let executors = Executors::read(reader, namespace).await?;
+/// The operators and whoever is busy with the resource, read afresh: one list of Pods shows both. What cannot be read
+/// is an error, since it may hide somebody.
+pub async fn around(edge: &Edge, resource: &ResourceRef) -> Result<Around, EdgeError> {
+    let executors = Executors::read(Reader::new(edge), edge.namespace()).await?;
     if let Some(gap) = executors.hiding().next() {
         return Err(unreadable("list", "jobs and pods", gap.clone()));
     }
+    let busy = busy_with(edge, &executors, resource).await?;
+    Ok(Around { operators: operators::found(&executors.pods.items), busy })
+}
+
+async fn busy_with(edge: &Edge, executors: &Executors, resource: &ResourceRef) -> Result<Option<String>, EdgeError> {
+    let (reader, namespace) = (Reader::new(edge), edge.namespace());
     let unfinished = executors.unfinished();
     if unfinished.is_empty() {
         return Ok(None);

@@ -14,6 +14,7 @@ use crate::engine::decide::Rules;
 use crate::engine::decide::attempt::{Action, LOOK_AGAIN, Step, next_step};
 use crate::engine::decide::target::after_attempt;
 use crate::openebs::job::{AttemptObjects, AttemptOrder, build};
+use crate::openebs::upgrade_task::UpgradeTaskStatus;
 
 /// More actions than the longest way from a stale UpgradeTask to a judged Job: a cluster that contradicts itself at
 /// every look gets its turn later.
@@ -29,13 +30,21 @@ pub(super) fn deadline(now: Timestamp, rules: &Rules) -> Timestamp {
 
 /// Takes the open attempt as far as it goes now.
 pub(super) async fn further(scene: &mut Scene<'_>, edge: &Edge) -> Result<Left, Broken> {
+    // What our own request has just made is known, and need not be asked for.
+    let mut made = None;
     for _ in 0..ACTIONS_MAX {
         let Some(attempt) = scene.draft.work.open_attempt.clone() else {
             return Box::pin(task::next_task(scene, edge)).await;
         };
         let what = planned_task(scene, &attempt);
         let objects = build(&order(scene, &attempt, &what)).ok();
-        let seen = look(edge, &attempt, &what).await?;
+        let seen = match made.take() {
+            Some(seen) => seen,
+            None => {
+                let resource_namespace = &what.resource_namespace;
+                observe(edge, &Look { attempt: &attempt, resource: &what.resource, resource_namespace }).await?
+            }
+        };
         let now = scene.now();
         scene.draft.tick(now);
         let wanted_off = wanted_off(scene);
@@ -57,10 +66,15 @@ pub(super) async fn further(scene: &mut Scene<'_>, edge: &Edge) -> Result<Left, 
                     scene.commit().await?;
                     continue;
                 };
-                if let Some(busy) = act(scene, edge, attempt, &what, &objects, &seen, action).await? {
-                    scene.draft.runs(format!("{}: waiting, {busy} is working on it", what.resource), now + LOOK_AGAIN);
-                    scene.commit().await?;
-                    return Ok(Left::Running);
+                match act(scene, edge, attempt, &what, &objects, seen, action).await? {
+                    Acted::Look => {}
+                    Acted::Made(seen) => made = Some(*seen),
+                    Acted::Not { busy } => {
+                        let doing = format!("{}: waiting, {busy} is working on it", what.resource);
+                        scene.draft.runs(doing, now + LOOK_AGAIN);
+                        scene.commit().await?;
+                        return Ok(Left::Running);
+                    }
                 }
             }
         }
@@ -71,39 +85,35 @@ pub(super) async fn further(scene: &mut Scene<'_>, edge: &Edge) -> Result<Left, 
     Ok(Left::Running)
 }
 
-/// The attempt's objects, and the resource once the Job was seen to have ended: read after it, never before.
-async fn look(edge: &Edge, attempt: &Attempt, what: &PlannedTask) -> Result<Observation, EdgeError> {
-    let look = Look { attempt, resource: &what.resource, resource_namespace: &what.resource_namespace };
-    let mut seen = observe(edge, &look).await?;
-    let ended = match &seen.job {
-        JobSeen::Complete { .. } | JobSeen::Failed { .. } | JobSeen::Suspended { pods_left: 0, .. } => true,
-        JobSeen::Absent => attempt.job_uid.is_some(),
-        JobSeen::Active { uid } | JobSeen::Suspended { uid, .. } | JobSeen::Foreign { uid, .. } => {
-            attempt.job_uid.as_deref().is_some_and(|recorded| recorded != uid)
-        }
-    };
-    if ended && seen.resource.is_none() {
-        seen.resource = Some(inventory::read_resource(edge, &what.resource, &what.resource_namespace).await?);
-    }
-    Ok(seen)
+/// What became of an action.
+enum Acted {
+    /// It was carried out; only a look tells how things are now.
+    Look,
+    /// It was carried out, and this is how things are now.
+    Made(Box<Observation>),
+    /// It was not: somebody is busy with the resource.
+    Not {
+        /// Who.
+        busy: String,
+    },
 }
 
-/// Carries one action out. Answers who is busy with the resource, if that forbids it now.
+/// Carries one action out.
 async fn act(
     scene: &mut Scene<'_>,
     edge: &Edge,
     mut attempt: Attempt,
     what: &PlannedTask,
     objects: &AttemptObjects,
-    seen: &Observation,
+    mut seen: Observation,
     action: Action,
-) -> Result<Option<String>, Broken> {
+) -> Result<Acted, Broken> {
     let namespace = edge.namespace().to_owned();
     scene.still_ours()?;
     match action {
         Action::DeleteUpgradeTask { uid, whose } => {
-            if let Some(busy) = inventory::busy(edge, &what.resource).await? {
-                return Ok(Some(busy));
+            if let Some(busy) = inventory::around(edge, &what.resource).await?.busy {
+                return Ok(Acted::Not { busy });
             }
             // What it said is evidence of somebody's work: stored before it goes.
             let said = match &seen.upgrade_task {
@@ -132,6 +142,10 @@ async fn act(
                 scene
                     .draft
                     .event(EventType::UpgradeTaskCreated, |event| event.with("name", name).with("uid", created.uid()));
+                if let Created::New { uid } = created {
+                    seen.upgrade_task = UpgradeTaskSeen::Ours { uid, status: UpgradeTaskStatus::default() };
+                    return Ok(Acted::Made(Box::new(seen)));
+                }
             }
             Err(error) => {
                 refused(scene, attempt, what, seen, error)?;
@@ -139,15 +153,24 @@ async fn act(
             }
         },
         Action::CreateJob => {
-            if let Some(busy) = inventory::busy(edge, &what.resource).await? {
-                return Ok(Some(busy));
+            if let Some(busy) = inventory::around(edge, &what.resource).await?.busy {
+                return Ok(Acted::Not { busy });
             }
             scene.still_ours()?;
             match edge.create_job(&objects.job).await {
-                Ok(created) => record_job(scene, attempt, &created),
-                Err(error) => refused(scene, attempt, what, seen, error)?,
+                Ok(created) => {
+                    record_job(scene, attempt, &created);
+                    scene.commit().await?;
+                    if let Created::New { uid } = created {
+                        seen.job = JobSeen::Active { uid };
+                        return Ok(Acted::Made(Box::new(seen)));
+                    }
+                }
+                Err(error) => {
+                    refused(scene, attempt, what, seen, error)?;
+                    scene.commit().await?;
+                }
             }
-            scene.commit().await?;
         }
         Action::FenceJob => match edge.fence_job(&objects.fence()).await {
             Ok(created) => {
@@ -176,7 +199,7 @@ async fn act(
         }
         Action::SuspendJob { uid } => edge.suspend_job(&namespace, &attempt.job_name, &uid).await?,
     }
-    Ok(None)
+    Ok(Acted::Look)
 }
 
 fn record_job(scene: &mut Scene<'_>, mut attempt: Attempt, created: &Created) {
@@ -202,7 +225,7 @@ fn refused(
     scene: &mut Scene<'_>,
     attempt: Attempt,
     what: &PlannedTask,
-    seen: &Observation,
+    seen: Observation,
     error: EdgeError,
 ) -> Result<(), Broken> {
     let coming_back = scene.now().since(attempt.intended_at) < COMING_BACK;
@@ -214,7 +237,7 @@ fn refused(
     };
     let now = scene.now();
     let reason = format!("the cluster did not take its objects: {error}");
-    end(scene, attempt, what, Outcome::Failed { reason, class }, seen.clone(), now);
+    end(scene, attempt, what, Outcome::Failed { reason, class }, seen, now);
     Ok(())
 }
 

@@ -2,7 +2,8 @@
 
 use super::unseen::defer;
 use super::{Broken, Left, Scene, attempt};
-use crate::cluster::{Edge, inventory};
+use crate::cluster::Edge;
+use crate::cluster::inventory::{self, Around};
 use crate::domain::attempt::Attempt;
 use crate::domain::event::EventType;
 use crate::domain::plan::PlannedTask;
@@ -30,10 +31,9 @@ pub(super) async fn next_task(scene: &mut Scene<'_>, edge: &Edge) -> Result<Left
             Next::Consider(task) => task.clone(),
         };
         let what = &planned[task.position as usize];
-        // Three questions that do not depend on each other: on a link across the world that is one round trip.
-        let (operators, busy, resource) = tokio::try_join!(
-            inventory::control_plane(edge),
-            inventory::busy(edge, &what.resource),
+        // Questions that do not depend on each other: on a link across the world that is one round trip.
+        let (Around { operators, busy }, resource) = tokio::try_join!(
+            inventory::around(edge, &what.resource),
             inventory::read_resource(edge, &what.resource, &what.resource_namespace),
         )?;
         let control_plane = control_plane::is_at(&operators, what.resource.kind, &what.to);
