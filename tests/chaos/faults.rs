@@ -24,7 +24,17 @@ fn requests_that_are_lost_before_or_after_they_were_carried_out_are_neither_lost
     let place = Place::embedded();
     let _daemon = Daemon::start(&place);
     let rollout = place.rollout(&edges, FLEET);
-    let requests = vec![
+    edges.behave(&Behaviour { requests: lossy(), watch_ms_max: 2_000, ..Behaviour::default() });
+    place.succeeded(&rollout);
+    edges.behave(&Behaviour::default());
+    place.results_are_whole(&rollout, &edges, 3);
+    edges.saw_nothing_wrong(&limits());
+}
+
+/// A network and an API server that lose requests and answers of every kind. What the faults' dice say is what the
+/// upgrades' failures have said already, so those go on.
+pub fn lossy() -> Vec<RequestFault> {
+    vec![
         some(200, Some("POST"), Trouble::ResetAfter),
         some(150, Some("DELETE"), Trouble::ResetAfter),
         some(150, Some("PATCH"), Trouble::ResetAfter),
@@ -37,13 +47,7 @@ fn requests_that_are_lost_before_or_after_they_were_carried_out_are_neither_lost
         some(6, None, Trouble::Status(403)),
         some(6, None, Trouble::HalfBody),
         some(5, None, Trouble::Html),
-    ];
-    // What the faults' dice say is what the upgrades' failures have said already, so these go on.
-    edges.behave(&Behaviour { requests, watch_ms_max: 2_000, ..Behaviour::default() });
-    place.succeeded(&rollout);
-    edges.behave(&Behaviour::default());
-    place.results_are_whole(&rollout, &edges, 3);
-    edges.saw_nothing_wrong(&limits());
+    ]
 }
 
 /// It may read, as far as a restarting API server tells, and may not create: that is not a refusal either.

@@ -12,6 +12,7 @@ mod kills;
 mod place;
 mod seed;
 mod simulator;
+mod storm;
 #[path = "../support/postgres.rs"]
 mod support;
 mod two_daemons;
