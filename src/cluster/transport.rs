@@ -17,6 +17,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use tokio::time::Instant;
 use tower::Service;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::access::{Credential, ServerUrl};
 use super::asked::Asked;
@@ -117,7 +119,21 @@ impl Inner {
         let asked = Asked::of(request.method(), request.uri());
         let began = Instant::now();
         let mut status = None;
-        let answered = self.judged_answer(request, &asked, began, &mut status).await;
+        let span = tracing::debug_span!(
+            "request",
+            otel.kind = "client",
+            verb = asked.verb,
+            path = request.uri().path(),
+            status = Empty,
+            error = Empty
+        );
+        let answered = self.judged_answer(request, &asked, began, &mut status).instrument(span.clone()).await;
+        if let Some(status) = status {
+            span.record("status", status);
+        }
+        if let Err(error) = &answered {
+            span.record("error", tracing::field::display(error));
+        }
         self.metrics.edge_request(asked.verb, status, began.elapsed());
         answered
     }

@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use super::Engine;
 use super::lease::Held;
@@ -128,7 +129,7 @@ impl Worker {
             Entry::Vacant(place) => place.insert(false),
         };
         let worker = Arc::clone(self);
-        let span = tracing::info_span!("step", %target);
+        let span = tracing::info_span!("step", %target, cluster = Empty, rollout = Empty, error = Empty);
         self.tasks.spawn(
             async move {
                 // The semaphore is never closed.

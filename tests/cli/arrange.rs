@@ -43,12 +43,18 @@ impl Daemon {
 
     /// The same in a folder that may have a hub's data already.
     pub fn start_in(folder: tempfile::TempDir, arguments: &[&str]) -> Self {
+        Self::start_with(folder, arguments, &[])
+    }
+
+    /// The same with settings as environment variables.
+    pub fn start_with(folder: tempfile::TempDir, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
         rustls_provider();
         let log = std::fs::File::create(folder.path().join("daemon.log")).unwrap();
         let process = command(folder.path())
             .args(["daemon", "--listen", "127.0.0.1:0"])
             .args(arguments)
             .env("FLEETLIFT_EDGE__ALLOW_NETWORKS", "127.0.0.0/8")
+            .envs(settings.iter().copied())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()

@@ -6,4 +6,5 @@ mod daemon;
 mod import;
 mod metrics;
 mod story;
+mod telemetry;
 mod waiver;

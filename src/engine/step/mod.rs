@@ -99,6 +99,8 @@ pub async fn take(
     }
     let plan = plans.of(&*engine.store, &work.rollout.plan).await?;
     let cluster = engine.store.cluster(work.target.cluster).await?;
+    let span = tracing::Span::current();
+    span.record("cluster", cluster.name.as_str()).record("rollout", tracing::field::display(work.rollout.id));
     let draft = Draft::new(work, lease, engine.clock.now());
     let rules = Rules::of(&plan.strategy);
     let mut scene = Scene { engine, plan, rules, cluster, draft, held };
@@ -125,7 +127,10 @@ pub async fn take(
             Ok(left)
         }
         Err(Broken::Store(error)) => Err(error),
-        Err(Broken::Edge(error)) => cluster_failed(scene, error).await,
+        Err(Broken::Edge(error)) => {
+            span.record("error", tracing::field::display(&error));
+            cluster_failed(scene, error).await
+        }
     }
 }
 
