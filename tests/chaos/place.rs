@@ -152,7 +152,8 @@ impl Place {
         for result in results {
             let fine =
                 result["outcome"] == "succeeded" && (1..=attempts).contains(&result["attempts"].as_u64().unwrap());
-            assert!(fine, "{result:#}");
+            let shown = || self.run(&["result", "show", rollout, result["cluster"].as_str().unwrap()]).out;
+            assert!(fine, "{result:#}\n{}", shown());
         }
         self.ok(&["audit", "verify"]);
     }

@@ -116,9 +116,10 @@ pub fn next<'a>(
     }
 }
 
-/// What to do about the task `planned`, given a fresh reading. `settling_since` is when the cluster was last disturbed:
-/// when the target started, or its previous task ended.
+/// What to do about `task`, which is `planned`, given a fresh reading. `settling_since` is when the cluster was last
+/// disturbed: when the target started, or its previous task ended.
 pub fn before_task(
+    task: &Task,
     planned: &PlannedTask,
     reading: &Reading,
     settling_since: Timestamp,
@@ -134,14 +135,19 @@ pub fn before_task(
     }
     match state.standing(&planned.from, &planned.to) {
         Standing::Drifted(why) => return BeforeTask::Fail(format!("it drifted from the plan: {why}")),
-        Standing::AtTarget if state.rolled_out.holds() => return BeforeTask::Skip(SkipReason::AlreadyThere),
+        // After an attempt of ours that failed, the version proves nothing: steps after the version's may be missing.
+        Standing::AtTarget if task.attempts == 0 && state.rolled_out.holds() => {
+            return BeforeTask::Skip(SkipReason::AlreadyThere);
+        }
         Standing::AtTarget | Standing::Before => {}
     }
     if let Some(found) = reading.control_plane.why_not() {
         return BeforeTask::Defer(Deferral::ControlPlane { found: found.to_owned() });
     }
-    // A half-done upgrade is repaired by finishing it: its own health cannot be asked for before, its neighbours' can.
-    let healthy = if planned.repair { Condition::Holds } else { state.healthy.clone() };
+    // A half-done upgrade, by other hands or by an attempt of ours, is repaired by finishing it: its own health cannot
+    // be asked for before, its neighbours' can.
+    let half_done = planned.repair || task.attempts > 0;
+    let healthy = if half_done { Condition::Holds } else { state.healthy.clone() };
     if let Some(what) = healthy.and(state.settled.clone()).why_not() {
         let until = settling_since + rules.settle_deadline;
         if now < until {
@@ -173,5 +179,119 @@ pub fn after_attempt(task: &Task, outcome: &Outcome, rules: &Rules, now: Timesta
             reason: format!("{reason} (attempt {} of {})", task.attempts, task.attempts_allowed),
         },
         Outcome::Failed { reason, .. } => TaskState::Failed { at: now, reason: reason.clone() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::strategy;
+    use super::*;
+    use crate::domain::inventory::SeenVersion;
+    use crate::domain::observation::ResourceState;
+    use crate::domain::{ResourceKind, ResourceRef, TargetId, TaskId, Version};
+
+    const FROM: Version = Version::new(3, 5, 0);
+    const TO: Version = Version::new(3, 6, 0);
+
+    struct Zeros;
+
+    impl crate::domain::Entropy for Zeros {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(0);
+        }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_micros(second * 1_000_000)
+    }
+
+    fn task(attempts: u32) -> Task {
+        Task {
+            id: TaskId::new(at(0), &Zeros),
+            target: TargetId::new(at(0), &Zeros),
+            position: 0,
+            state: TaskState::Pending { not_before: None },
+            attempts,
+            attempts_allowed: 3,
+            open_attempt: None,
+        }
+    }
+
+    fn planned() -> PlannedTask {
+        PlannedTask {
+            resource: ResourceRef { kind: ResourceKind::JivaVolume, name: "pvc-1".into() },
+            resource_namespace: "openebs".into(),
+            namespace: "openebs".into(),
+            from: FROM,
+            to: TO,
+            image: "registry.test/upgrade:3.6.0".into(),
+            pull_secrets: vec![],
+            own_executor: true,
+            service_account: "fleetlift-executor".into(),
+            image_prefix: String::new(),
+            image_tag: String::new(),
+            pools: vec![],
+            workloads: vec![],
+            repair: false,
+            expected_seconds: 60,
+        }
+    }
+
+    fn state(version: Version) -> ResourceState {
+        let object = "JivaVolume/pvc-1".to_owned();
+        let field = "versionDetails.status.current".to_owned();
+        ResourceState {
+            versions: vec![SeenVersion { object, field, version: version.to_string() }],
+            rolled_out: Condition::Holds,
+            healthy: Condition::Holds,
+            settled: Condition::Holds,
+        }
+    }
+
+    fn reading(state: ResourceState) -> Reading {
+        Reading { control_plane: Condition::Holds, busy: None, resource: ResourceSeen::Found(state) }
+    }
+
+    fn decided(task: &Task, planned: &PlannedTask, reading: &Reading) -> BeforeTask {
+        before_task(task, planned, reading, at(0), &Rules::of(&strategy()), at(10))
+    }
+
+    #[test]
+    fn what_is_at_the_target_already_is_skipped_unless_an_attempt_of_ours_brought_it_there_and_failed() {
+        let there = reading(state(TO));
+        assert_eq!(decided(&task(0), &planned(), &there), BeforeTask::Skip(SkipReason::AlreadyThere));
+        assert_eq!(decided(&task(1), &planned(), &there), BeforeTask::Attempt);
+        let rolling = reading(ResourceState { rolled_out: Condition::Fails("0 of 1".into()), ..state(TO) });
+        assert_eq!(decided(&task(0), &planned(), &rolling), BeforeTask::Attempt);
+    }
+
+    #[test]
+    fn its_own_health_is_asked_before_the_first_attempt_only_and_its_neighbours_always() {
+        let ill = reading(ResourceState { healthy: Condition::Fails("it is off line".into()), ..state(FROM) });
+        assert!(matches!(decided(&task(0), &planned(), &ill), BeforeTask::Wait { .. }));
+        assert_eq!(decided(&task(1), &planned(), &ill), BeforeTask::Attempt);
+        assert_eq!(decided(&task(0), &PlannedTask { repair: true, ..planned() }, &ill), BeforeTask::Attempt);
+        let rebuilding = Condition::Fails("a replica rebuilds".into());
+        let beside = reading(ResourceState { settled: rebuilding, ..state(FROM) });
+        for attempts in [0, 1] {
+            assert!(matches!(decided(&task(attempts), &planned(), &beside), BeforeTask::Wait { .. }));
+        }
+        let late = at(0) + Rules::of(&strategy()).settle_deadline;
+        let decided = before_task(&task(1), &planned(), &beside, at(0), &Rules::of(&strategy()), late);
+        assert_eq!(decided, BeforeTask::Defer(Deferral::Unsettled { what: "a replica rebuilds".into() }));
+    }
+
+    #[test]
+    fn nothing_starts_beside_somebody_else_or_behind_the_control_plane_or_on_what_drifted() {
+        let busy = Reading { busy: Some("Job/theirs".into()), ..reading(state(FROM)) };
+        assert_eq!(decided(&task(0), &planned(), &busy), BeforeTask::Defer(Deferral::Busy { by: "Job/theirs".into() }));
+        let behind =
+            Reading { control_plane: Condition::Fails("jiva-operator is at 3.5.0".into()), ..reading(state(FROM)) };
+        let found = "jiva-operator is at 3.5.0".into();
+        assert_eq!(decided(&task(0), &planned(), &behind), BeforeTask::Defer(Deferral::ControlPlane { found }));
+        let drifted = reading(state(Version::new(3, 4, 0)));
+        assert!(matches!(decided(&task(0), &planned(), &drifted), BeforeTask::Fail(_)));
+        let gone = Reading { resource: ResourceSeen::Gone, ..reading(state(FROM)) };
+        assert!(matches!(decided(&task(0), &planned(), &gone), BeforeTask::Fail(_)));
     }
 }

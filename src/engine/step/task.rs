@@ -39,7 +39,7 @@ pub(super) async fn next_task(scene: &mut Scene<'_>, edge: &Edge) -> Result<Left
         let control_plane = control_plane::is_at(&operators, what.resource.kind, &what.to);
         let reading = Reading { control_plane, busy, resource };
         let settling_since = disturbed_at(scene.draft.tasks(), since);
-        match before_task(what, &reading, settling_since, &scene.rules, now) {
+        match before_task(&task, what, &reading, settling_since, &scene.rules, now) {
             BeforeTask::Attempt => {
                 if !intend(scene, &task, what, now) {
                     continue;
