@@ -29,7 +29,9 @@ pub async fn authenticate(State(api): State<Arc<Api>>, mut request: Request, nex
         },
     };
     let Some(principal) = principal else {
-        if api.strangers.admits(&source(&request), now) {
+        let source = source(&request);
+        api.strangers.note(source, now);
+        if api.strangers_rate.admits(&source, now) {
             return Problem::unauthorized().into_response();
         }
         return too_many();

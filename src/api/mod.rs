@@ -11,6 +11,7 @@ mod problem;
 mod rate;
 mod routes;
 pub mod server;
+mod strangers;
 mod table;
 
 use std::net::IpAddr;
@@ -25,6 +26,7 @@ use axum::middleware;
 pub use client::{Client, ClientError};
 pub use problem::Problem;
 pub use server::{Listen, ListenError, Server};
+pub use strangers::Strangers;
 
 use crate::app::App;
 use crate::domain::TokenId;
@@ -47,7 +49,8 @@ pub struct Api {
     app: Arc<App>,
     metrics: Arc<Metrics>,
     principals: rate::Rate<TokenId>,
-    strangers: rate::Rate<Option<IpAddr>>,
+    strangers: Arc<Strangers>,
+    strangers_rate: rate::Rate<Option<IpAddr>>,
     request_deadline: Duration,
     body_bytes_max: usize,
     under_way: once::UnderWay,
@@ -63,15 +66,16 @@ pub fn metrics_router(app: Arc<App>, metrics: Arc<Metrics>) -> Router {
     routes::metrics_alone(app, metrics)
 }
 
-/// The whole interface as a service.
-pub fn router(app: Arc<App>, metrics: Arc<Metrics>, limits: &Limits) -> Router {
+/// The whole interface as a service; `strangers` counts who asks it without a valid token.
+pub fn router(app: Arc<App>, metrics: Arc<Metrics>, limits: &Limits, strangers: Arc<Strangers>) -> Router {
     let rows = routes::table();
     let openapi = openapi::document(&rows).to_json().unwrap_or_default();
     let api = Arc::new(Api {
         app,
         metrics,
         principals: rate::Rate::new(limits.requests_per_second),
-        strangers: rate::Rate::new(STRANGERS_PER_SECOND),
+        strangers,
+        strangers_rate: rate::Rate::new(STRANGERS_PER_SECOND),
         request_deadline: limits.request_deadline,
         body_bytes_max: limits.body_bytes_max,
         under_way: once::UnderWay::default(),

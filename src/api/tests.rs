@@ -64,7 +64,7 @@ async fn hub_with(limits: Limits) -> Hub {
         let wanted = CreateToken { name: format!("a-{role}"), role, selector: None, expires_at: None };
         tokens.insert(role.name(), app.create_token(&by, wanted).await.unwrap().secret);
     }
-    let router = router(app.clone(), Arc::new(Metrics::new()), &limits);
+    let router = router(app.clone(), Arc::new(Metrics::new()), &limits, Arc::default());
     Hub { app, router, tokens, _folder: folder }
 }
 

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{App, Principal, Refusal};
-use crate::domain::event::{EventType, Subject};
+use crate::domain::Timestamp;
+use crate::domain::event::{Actor, Event, EventType, Subject};
 
 /// Who the token is.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -35,6 +36,18 @@ impl App {
     pub async fn ready(&self) -> Result<(), Refusal> {
         self.store.audit_head().await?;
         Ok(())
+    }
+
+    /// Keeps how often each source asked without a valid token since `since`.
+    pub async fn record_strangers(&self, since: Timestamp, counts: &[(String, u64)]) -> Result<(), Refusal> {
+        let now = self.clock.now();
+        let event = |(source, count): &(String, u64)| {
+            Event::new(now, EventType::RequestUnauthenticated, Actor::unknown(), Subject::default())
+                .with("source", source.as_str())
+                .with("count", *count)
+                .with("since", since.to_string())
+        };
+        Ok(self.store.record(counts.iter().map(event).collect()).await?)
     }
 
     /// Keeps that a known principal asked for what it may not do.

@@ -158,8 +158,16 @@ impl Hub {
                 }
             });
         }
+        let strangers = Arc::new(api::Strangers::default());
+        // What comes in until the interface has ended is told of, too.
+        let ended = CancellationToken::new();
+        tasks.spawn({
+            let (app, strangers, ended) = (app.clone(), strangers.clone(), ended.clone());
+            async move { strangers.tell(&app, ended).await }
+        });
         tasks.close();
-        let served = server.serve(api::router(app, metrics, &limits), stop.clone(), DRAIN).await;
+        let served = server.serve(api::router(app, metrics, &limits, strangers), stop.clone(), DRAIN).await;
+        ended.cancel();
         // Whatever ended the interface ends the engine, too.
         stop.cancel();
         tasks.wait().await;

@@ -128,6 +128,8 @@ event_types! {
     TokenRevoked = "token.revoked",
     /// A known principal asked for what it may not do.
     RequestDenied = "request.denied",
+    /// Somebody asked without a valid token; counted for each source and minute.
+    RequestUnauthenticated = "request.unauthenticated",
 }
 
 /// Who did something.
@@ -144,6 +146,11 @@ impl Actor {
     /// The holder of an API token, by the token's name.
     pub fn token(name: &str) -> Self {
         Self(format!("token:{name}"))
+    }
+
+    /// Nobody who proved who they are.
+    pub fn unknown() -> Self {
+        Self("unknown".to_owned())
     }
 
     /// Somebody on the daemon's own machine.

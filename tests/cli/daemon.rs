@@ -47,6 +47,26 @@ fn roles_bind_and_revocation_is_immediate() {
 }
 
 #[test]
+fn whoever_has_no_token_is_told_of_once_a_minute_and_at_the_end() {
+    let daemon = Daemon::start(&[]);
+    for token in ["flt_guess", "another", "a-third"] {
+        assert_eq!(daemon.as_token(token, &["cluster", "list"]).code, 1);
+    }
+    let (folder, code) = daemon.end("-TERM");
+    assert_eq!(code, 0);
+    let daemon = Daemon::start_in(folder, &[]);
+    let audited = daemon.ok(&["audit", "list", "-o", "json"]).json();
+    let strangers: Vec<_> =
+        audited.as_array().unwrap().iter().filter(|event| event["type"] == "request.unauthenticated").collect();
+    assert_eq!(strangers.len(), 1, "{audited:#}");
+    let told = &strangers[0];
+    assert_eq!((&told["actor"], &told["data"]["source"]), (&"unknown".into(), &"127.0.0.1".into()), "{told:#}");
+    assert!(told["data"]["count"].as_u64() >= Some(3), "{told:#}");
+    assert!(!audited.to_string().contains("flt_guess"), "what was tried is nobody's business");
+    daemon.ok(&["audit", "verify"]);
+}
+
+#[test]
 fn what_login_saved_is_used_without_flags() {
     let daemon = Daemon::start(&[]);
     let folder = daemon.folder.path();
