@@ -114,11 +114,11 @@ impl Evidence {
         self.healthy = std::mem::replace(&mut self.healthy, Condition::Holds).and(condition);
     }
 
-    /// What could not be read leaves both in doubt.
+    /// What could not be read leaves both in doubt, and whatever seemed to be missing, too: it may be among that.
     pub fn doubt(&mut self, gap: Option<&String>) {
         if let Some(gap) = gap {
-            self.needs_rolled_out(Condition::Unknown(gap.clone()));
-            self.needs_healthy(Condition::Unknown(gap.clone()));
+            self.rolled_out = Condition::Unknown(gap.clone());
+            self.healthy = Condition::Unknown(gap.clone());
         }
     }
 

@@ -60,8 +60,8 @@ fn around_pools(seen: &Index<'_>, engine: &Engine, resource: &Evidence) -> Condi
         ResourceKind::CstorPool => [&seen.pools.gap, &replicas.gap, &seen.deployments.gap],
         _ => [&seen.instances.gap, &replicas.gap, &seen.deployments.gap],
     };
-    let gap = parts.into_iter().flatten().next();
-    all.and(gap.map_or(Condition::Holds, |gap| Condition::Unknown(gap.clone())))
+    // What seems to be missing may be among what could not be read.
+    parts.into_iter().flatten().next().map_or(all, |gap| Condition::Unknown(gap.clone()))
 }
 
 /// The named pools and all that have a parent in common with them.

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::domain::attempt::{CancelCause, FailureClass, Outcome};
+use crate::domain::inventory::Condition;
 use crate::domain::observation::{JobSeen, Observation, ResourceSeen, Standing, UpgradeTaskSeen};
 use crate::domain::{Attempt, Timestamp, Version};
 use crate::openebs::outcome;
@@ -95,7 +96,7 @@ pub fn next_step(
             time: LOOK_AGAIN_SOON,
             doing: format!("Job {} is suspended, {pods_left} Pod still ends", attempt.job_name),
         },
-        (JobSeen::Complete { .. }, Some(_)) => judge_complete(from, to, seen),
+        (JobSeen::Complete { .. }, Some(_)) => judge_complete(attempt, from, to, seen, now),
         (JobSeen::Failed { reason, message, .. }, Some(_)) => judge_failed(from, to, seen, reason, message),
     }
 }
@@ -154,14 +155,24 @@ fn doing(attempt: &Attempt, seen: &Observation) -> String {
     .unwrap_or_else(|| format!("Job {} runs", attempt.job_name))
 }
 
-fn judge_complete(from: &Version, to: &Version, seen: &Observation) -> Step {
+fn judge_complete(attempt: &Attempt, from: &Version, to: &Version, seen: &Observation, now: Timestamp) -> Step {
     let Some(resource) = &seen.resource else { return read_the_resource() };
     match shortfall(from, to, resource) {
         None => Step::End(Outcome::Succeeded { warning: complaint(&seen.upgrade_task) }),
-        Some(Shortfall { what, gone: true }) => failed(FailureClass::Vanished, what),
-        Some(Shortfall { what, gone: false }) => {
-            failed(FailureClass::Contradiction, format!("the Job completed, but {what}"))
-        }
+        Some(Shortfall::Gone) => failed(FailureClass::Vanished, "the resource is gone".to_owned()),
+        Some(Shortfall::Is(what)) => failed(FailureClass::Contradiction, format!("the Job completed, but {what}")),
+        // Unknown is never success, and no failure either: an API server that comes back forbids for a while.
+        Some(Shortfall::Unknown(what)) if now < attempt.deadline => Step::Wait {
+            time: LOOK_AGAIN.min(attempt.deadline.since(now)),
+            doing: format!("the Job completed, and it cannot be told whether that is all: {what}"),
+        },
+        Some(Shortfall::Unknown(what)) => failed(
+            FailureClass::Contradiction,
+            format!(
+                "the Job completed, but until {} it could not be told whether that is all: {what}",
+                attempt.deadline
+            ),
+        ),
     }
 }
 
@@ -206,23 +217,31 @@ fn after_the_fact(class: FailureClass, from: &Version, to: &Version, resource: &
     }
 }
 
-struct Shortfall {
-    what: String,
-    gone: bool,
+/// What is missing for success.
+enum Shortfall {
+    /// The resource is gone.
+    Gone,
+    /// This.
+    Is(String),
+    /// It could not be told.
+    Unknown(String),
 }
 
 /// What is missing for success, if anything.
 fn shortfall(from: &Version, to: &Version, resource: &ResourceSeen) -> Option<Shortfall> {
     let state = match resource {
-        ResourceSeen::Gone => return Some(Shortfall { what: "the resource is gone".to_owned(), gone: true }),
+        ResourceSeen::Gone => return Some(Shortfall::Gone),
         ResourceSeen::Found(state) => state,
     };
+    let lacks = |condition: &Condition, what: &str| match condition {
+        Condition::Holds => None,
+        Condition::Fails(why) => Some(Shortfall::Is(format!("it is not {what}: {why}"))),
+        Condition::Unknown(why) => Some(Shortfall::Unknown(why.clone())),
+    };
     let what = match state.standing(from, to) {
-        Standing::AtTarget => state
-            .rolled_out
-            .why_not()
-            .map(|why| format!("it is not rolled out: {why}"))
-            .or_else(|| state.healthy.why_not().map(|why| format!("it is not healthy: {why}"))),
+        Standing::AtTarget => {
+            return lacks(&state.rolled_out, "rolled out").or_else(|| lacks(&state.healthy, "healthy"));
+        }
         Standing::Before => {
             let behind = state
                 .versions
@@ -235,7 +254,7 @@ fn shortfall(from: &Version, to: &Version, resource: &ResourceSeen) -> Option<Sh
         }
         Standing::Drifted(why) => Some(why),
     };
-    what.map(|what| Shortfall { what, gone: false })
+    what.map(Shortfall::Is)
 }
 
 /// What the UpgradeTask of this attempt says against success.
@@ -273,7 +292,7 @@ fn failed(class: FailureClass, reason: String) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::inventory::{Condition, SeenVersion};
+    use crate::domain::inventory::SeenVersion;
     use crate::domain::observation::{PodSeen, ResourceState};
     use crate::domain::{AttemptId, TaskId};
     use crate::openebs::upgrade_task::{StepStatus, UpgradeTaskStatus};
@@ -387,12 +406,26 @@ mod tests {
             let mut saw = seen(complete());
             saw.resource = Some(resource(if unhealthy { "3.6.0" } else { "3.5.0" }));
             if let (true, Some(ResourceSeen::Found(state))) = (unhealthy, &mut saw.resource) {
-                state.healthy = Condition::Unknown("no replica status".into());
+                state.healthy = Condition::Fails("1 of 3 replicas are in sync".into());
             }
             let (class, reason) = reason_of(step(&attempt(Some(UID)), &saw));
             assert_eq!(class, FailureClass::Contradiction);
             assert!(reason.starts_with("the Job completed, but "), "{reason}");
         }
+    }
+
+    #[test]
+    fn a_complete_job_whose_resource_cannot_be_read_in_full_is_read_again_until_its_deadline() {
+        let mut saw = seen(complete());
+        saw.resource = Some(resource("3.6.0"));
+        if let Some(ResourceSeen::Found(state)) = &mut saw.resource {
+            state.rolled_out = Condition::Unknown("the right to list statefulsets.apps is missing".into());
+        }
+        let attempt = attempt(Some(UID));
+        let Step::Wait { doing, .. } = step(&attempt, &saw) else { unreachable!("it was judged") };
+        assert!(doing.contains("statefulsets"), "{doing}");
+        let late = next_step(&attempt, (&FROM, &TO), None, &saw, attempt.deadline);
+        assert_eq!(reason_of(late).0, FailureClass::Contradiction);
     }
 
     #[test]

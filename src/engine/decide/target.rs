@@ -237,7 +237,7 @@ mod tests {
         }
     }
 
-    fn state(version: Version) -> ResourceState {
+    fn state(version: &Version) -> ResourceState {
         let object = "JivaVolume/pvc-1".to_owned();
         let field = "versionDetails.status.current".to_owned();
         ResourceState {
@@ -258,21 +258,21 @@ mod tests {
 
     #[test]
     fn what_is_at_the_target_already_is_skipped_unless_an_attempt_of_ours_brought_it_there_and_failed() {
-        let there = reading(state(TO));
+        let there = reading(state(&TO));
         assert_eq!(decided(&task(0), &planned(), &there), BeforeTask::Skip(SkipReason::AlreadyThere));
         assert_eq!(decided(&task(1), &planned(), &there), BeforeTask::Attempt);
-        let rolling = reading(ResourceState { rolled_out: Condition::Fails("0 of 1".into()), ..state(TO) });
+        let rolling = reading(ResourceState { rolled_out: Condition::Fails("0 of 1".into()), ..state(&TO) });
         assert_eq!(decided(&task(0), &planned(), &rolling), BeforeTask::Attempt);
     }
 
     #[test]
     fn its_own_health_is_asked_before_the_first_attempt_only_and_its_neighbours_always() {
-        let ill = reading(ResourceState { healthy: Condition::Fails("it is off line".into()), ..state(FROM) });
+        let ill = reading(ResourceState { healthy: Condition::Fails("it is off line".into()), ..state(&FROM) });
         assert!(matches!(decided(&task(0), &planned(), &ill), BeforeTask::Wait { .. }));
         assert_eq!(decided(&task(1), &planned(), &ill), BeforeTask::Attempt);
         assert_eq!(decided(&task(0), &PlannedTask { repair: true, ..planned() }, &ill), BeforeTask::Attempt);
         let rebuilding = Condition::Fails("a replica rebuilds".into());
-        let beside = reading(ResourceState { settled: rebuilding, ..state(FROM) });
+        let beside = reading(ResourceState { settled: rebuilding, ..state(&FROM) });
         for attempts in [0, 1] {
             assert!(matches!(decided(&task(attempts), &planned(), &beside), BeforeTask::Wait { .. }));
         }
@@ -283,15 +283,15 @@ mod tests {
 
     #[test]
     fn nothing_starts_beside_somebody_else_or_behind_the_control_plane_or_on_what_drifted() {
-        let busy = Reading { busy: Some("Job/theirs".into()), ..reading(state(FROM)) };
+        let busy = Reading { busy: Some("Job/theirs".into()), ..reading(state(&FROM)) };
         assert_eq!(decided(&task(0), &planned(), &busy), BeforeTask::Defer(Deferral::Busy { by: "Job/theirs".into() }));
         let behind =
-            Reading { control_plane: Condition::Fails("jiva-operator is at 3.5.0".into()), ..reading(state(FROM)) };
+            Reading { control_plane: Condition::Fails("jiva-operator is at 3.5.0".into()), ..reading(state(&FROM)) };
         let found = "jiva-operator is at 3.5.0".into();
         assert_eq!(decided(&task(0), &planned(), &behind), BeforeTask::Defer(Deferral::ControlPlane { found }));
-        let drifted = reading(state(Version::new(3, 4, 0)));
+        let drifted = reading(state(&Version::new(3, 4, 0)));
         assert!(matches!(decided(&task(0), &planned(), &drifted), BeforeTask::Fail(_)));
-        let gone = Reading { resource: ResourceSeen::Gone, ..reading(state(FROM)) };
+        let gone = Reading { resource: ResourceSeen::Gone, ..reading(state(&FROM)) };
         assert!(matches!(decided(&task(0), &planned(), &gone), BeforeTask::Fail(_)));
     }
 }
