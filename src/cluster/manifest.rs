@@ -48,6 +48,7 @@ impl Manifest<'_> {
         let places = [
             ("namespace: openebs", "openebs", openebs),
             ("namespace: fleetlift", "fleetlift", account),
+            ("=openebs:fleetlift-executor", "openebs", openebs),
             (":fleetlift:fleetlift-hub", "fleetlift", account),
             ("=fleetlift:fleetlift-hub", "fleetlift", account),
         ];
@@ -83,6 +84,7 @@ mod tests {
         assert!(chosen.contains("kind: Namespace\nmetadata:\n  name: openebs\n"), "{chosen}");
         assert!(chosen.contains("'system:serviceaccount:openebs:fleetlift-hub'"));
         assert!(chosen.contains("--serviceaccount=openebs:fleetlift-hub"));
+        assert!(chosen.contains("--serviceaccount=storage:fleetlift-executor"));
         assert!(chosen.contains("name: fleetlift-allowed, namespace: storage,"));
     }
 }

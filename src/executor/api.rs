@@ -10,7 +10,7 @@ use kube::core::{Request, Status};
 use serde_json::Value;
 
 use super::object::{Collection, Object, Place};
-use super::problem::Problem;
+use super::problem::{Cause, Problem};
 
 /// Who wrote a field, in `metadata.managedFields`.
 const FIELD_MANAGER: &str = "fleetlift-executor";
@@ -55,6 +55,8 @@ pub enum Refusal {
     Conflict,
     /// The object exists already.
     Exists,
+    /// The object is not acceptable as it is, in the API server's words.
+    Invalid(String),
     /// Anything else, explained.
     Other(Box<Problem>),
 }
@@ -150,6 +152,14 @@ impl Api {
         let bytes = serde_json::to_vec(body).unwrap_or_default();
         let request = requests(place.collection, &place.namespace).create(&post_params(), bytes);
         Ok(Object::read(place.collection, self.call("create", place, request).await?))
+    }
+
+    /// Whether the object could be created: all that an API server checks, and nothing is kept.
+    pub async fn rehearse(&self, place: &Place, body: &Value) -> Result<(), Refusal> {
+        let bytes = serde_json::to_vec(body).unwrap_or_default();
+        let params = PostParams { dry_run: true, ..post_params() };
+        let request = requests(place.collection, &place.namespace).create(&params, bytes);
+        self.call("create", place, request).await.map(drop)
     }
 
     /// Deletes an object if it is still the one that was read; gone already is as good.
@@ -250,12 +260,15 @@ fn refusal(verb: &str, place: &Place, status: &Status) -> Refusal {
             Problem::on(place, format!("the API server does not know us: {message}"), "a valid service account token")
                 .remedy("check that the Pod's service account exists and its token is mounted"),
         ),
+        (422, _) => Refusal::Invalid(message),
         (403, _) => other(missing_right(verb, place, &message)),
-        (code, _) => other(
-            Problem::on(place, format!("the API server refuses to {verb} it: {message} ({code})"), "it accepts")
-                .remedy("read the API server's words; an admission webhook or policy may stand in the way"),
-        ),
+        (code, _) => other(refused(place, &format!("to {verb} it: {message} ({code})"))),
     }
+}
+
+fn refused(place: &Place, what: &str) -> Problem {
+    Problem::on(place, format!("the API server refuses {what}"), "it accepts")
+        .remedy("read the API server's words; an admission webhook or policy may stand in the way")
 }
 
 /// The kind, not an object of it: no name is told.
@@ -273,6 +286,7 @@ fn missing_right(verb: &str, place: &Place, message: &str) -> Problem {
     let role =
         if *namespaced { format!("a Role in namespace {}", place.namespace) } else { "a ClusterRole".to_owned() };
     Problem::on(place, format!("forbidden: {message}"), format!("the right to {verb} {}", place.collection.resource()))
+        .because(Cause::Forbidden)
         .remedy(format!(
             "give the Job's service account {role} with apiGroups: [{group:?}], resources: [{plural}], verbs: [{verb}] \
          (`fleetlift edge manifest` has all that is needed)"
@@ -299,6 +313,7 @@ pub fn explain(refusal: Refusal, place: &Place) -> Problem {
         Refusal::Conflict => Problem::on(place, "it changes faster than we can write", "one writer at a time")
             .remedy("look for another executor or operator that changes it"),
         Refusal::Exists => Problem::on(place, "it exists already", "it is ours to create"),
+        Refusal::Invalid(words) => refused(place, &format!("what we write: {words} (422)")),
         Refusal::Other(problem) => *problem,
     }
 }

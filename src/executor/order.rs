@@ -65,6 +65,11 @@ impl Versions {
     pub fn from_before(&self, major: u32, minor: u32) -> bool {
         self.from.cmp_release(&Version::new(major, minor, 0)).is_lt()
     }
+
+    /// Whether the release upgraded to is older than `major.minor`.
+    pub fn to_before(&self, major: u32, minor: u32) -> bool {
+        self.to.cmp_release(&Version::new(major, minor, 0)).is_lt()
+    }
 }
 
 /// Where the images come from.

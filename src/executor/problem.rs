@@ -48,6 +48,8 @@ pub enum Cause {
     Refused,
     /// A step failed. Running again after the remedy carries on where it stopped.
     Failed,
+    /// The service account may not do what a step needs.
+    Forbidden,
     /// The Pod was told to stop.
     Interrupted,
 }
@@ -88,7 +90,7 @@ impl Problem {
     pub fn exit_code(&self) -> u8 {
         match self.cause {
             Cause::Refused => EXIT_USAGE,
-            Cause::Failed => EXIT_FAILED,
+            Cause::Failed | Cause::Forbidden => EXIT_FAILED,
             Cause::Interrupted => EXIT_INTERRUPTED,
         }
     }

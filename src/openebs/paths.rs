@@ -173,6 +173,15 @@ pub fn path(kind: ResourceKind, from: &Version, to: &Version, maker: ExecutorMak
         Ordering::Less => {}
     }
     let accepted = accepted(kind, to)?;
+    // Ours knows only the shape that Jiva volumes have since 1.9.
+    let splits = v(1, 9, 0);
+    if maker == ExecutorMaker::Fleetlift
+        && kind == ResourceKind::LegacyJivaVolume
+        && to.cmp_release(&splits) == Ordering::Less
+    {
+        let known = text(&[splits, LEGACY[LEGACY.len() - 1].clone()]);
+        return Err(NoPath::NoExecutor { noun: kinds::of(kind).noun, to: to.clone(), known });
+    }
     let listed = accepted.iter().any(|version| version.same_release(from));
     let in_range = maker == ExecutorMaker::Fleetlift && ours_accepts(kind, from);
     if !listed && !in_range {
@@ -319,6 +328,14 @@ mod tests {
         assert!(ended.to_string().contains("migrate it to the CSI engine before going to 3.0.0"), "{ended}");
         assert!(matches!(goes(K::CstorVolume, "3.6.0", "4.1.0"), Err(NoPath::EngineEnded { .. })));
         assert!(matches!(goes(K::CstorVolume, "3.6.0", "3.7.0"), Err(NoPath::NoExecutor { .. })));
+    }
+
+    #[test]
+    fn our_own_executor_brings_old_jiva_volumes_into_their_new_shape() {
+        let ours = |to: &str| path(K::LegacyJivaVolume, &version("1.6.0"), &version(to), Fleetlift);
+        assert!(ours("1.9.0").is_ok() && ours("2.12.2").is_ok());
+        let refused = ours("1.8.0").unwrap_err().to_string();
+        assert_eq!(refused, "no executor of legacy Jiva volumes has version 1.8.0 (known: 1.9.0 to 2.12.2)");
     }
 
     #[test]

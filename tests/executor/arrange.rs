@@ -30,6 +30,25 @@ pub struct Waiting {
     pub to: &'static str,
 }
 
+/// Where a legacy volume was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home {
+    /// In its claim's namespace.
+    Claim,
+    /// In the namespace of OpenEBS.
+    OpenEbs,
+}
+
+impl Home {
+    /// Its name.
+    pub fn namespace(self, cluster: &TestCluster) -> &str {
+        match self {
+            Self::Claim => &cluster.claims_namespace,
+            Self::OpenEbs => &cluster.namespace,
+        }
+    }
+}
+
 /// The same with a node that is played, and with the executor to run in this process.
 pub struct Site {
     waiting: Waiting,
@@ -38,6 +57,8 @@ pub struct Site {
     pub client: kube::Client,
     jiva_controller: String,
     untouched: Vec<(String, String)>,
+    /// Plays the Pods of legacy volumes that were made in their claims' namespace.
+    _claims_node: Option<Node>,
 }
 
 impl std::ops::Deref for Site {
@@ -88,6 +109,29 @@ impl Waiting {
                 objects.maya_apiserver(to).await;
                 objects.legacy_jiva_volume(&resource.name, from, jiva_replicas).await;
             }
+        }
+        let operators = Operators::start(&cluster);
+        Self { cluster, operators, resource, from, to }
+    }
+
+    /// A Jiva volume from before 1.9 with two replicas, made in `home`.
+    pub async fn to_split(cluster: TestCluster, home: Home) -> Self {
+        let (from, to) = ("1.8.0", "2.12.2");
+        let kind = ResourceKind::LegacyJivaVolume;
+        let resource = ResourceRef { kind, name: name_of(kind, &cluster.namespace) };
+        let objects = openebs::on(&cluster);
+        objects.maya_apiserver(to).await;
+        let namespace = home.namespace(&cluster);
+        objects.jiva_volume_to_split(&resource.name, from, &["n1", "n2"], namespace).await;
+        if home == Home::Claim {
+            // As `deploy/edge/executor.yaml` says how.
+            let binding = serde_json::json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+                "metadata": {"name": "fleetlift-executor-volumes", "namespace": cluster.claims_namespace},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
+                    "name": "fleetlift-executor-volumes"},
+                "subjects": [{"kind": "ServiceAccount", "name": "fleetlift-executor",
+                    "namespace": cluster.namespace}]});
+            cluster.apply(&binding).await;
         }
         let operators = Operators::start(&cluster);
         Self { cluster, operators, resource, from, to }
@@ -192,15 +236,16 @@ impl Waiting {
     pub async fn wait_rolled_out(&self) {
         use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
         let (deployments, sets) = (self.cluster.api::<Deployment>(), self.cluster.api::<StatefulSet>());
+        let elsewhere: kube::Api<Deployment> =
+            kube::Api::namespaced(self.cluster.client.clone(), &self.cluster.claims_namespace);
         crate::support::until("everything is rolled out", || async {
             let all = kube::api::ListParams::default();
-            let deployments = deployments
-                .list(&all)
-                .await
-                .ok()?
-                .items
-                .into_iter()
-                .all(|one| one.status.is_some_and(|status| status.available_replicas >= Some(1)));
+            let mut found = deployments.list(&all).await.ok()?.items;
+            found.extend(elsewhere.list(&all).await.ok()?.items);
+            let deployments = found.into_iter().all(|one| {
+                let wanted = one.spec.and_then(|spec| spec.replicas);
+                one.status.is_some_and(|status| status.available_replicas >= wanted)
+            });
             let sets = sets.list(&all).await.ok()?.items.into_iter().all(|one| {
                 let wanted = one.spec.and_then(|spec| spec.replicas);
                 one.status.is_some_and(|status| status.ready_replicas >= wanted && status.updated_replicas >= wanted)
@@ -220,11 +265,22 @@ impl Site {
     /// The same on a given cluster.
     pub async fn on(cluster: TestCluster, kind: ResourceKind) -> Self {
         let node = Node::join(&cluster).await;
-        let waiting = Waiting::on(cluster, kind, 2).await;
+        Self::of(Waiting::on(cluster, kind, 2).await, node, None).await
+    }
+
+    /// With a Jiva volume from before 1.9, on the shared control plane, under the executor's rights.
+    pub async fn to_split(home: Home) -> Self {
+        let cluster = TestCluster::new().await;
+        let node = Node::join(&cluster).await;
+        let claims_node = Node::join_for(&cluster, &cluster.claims_namespace).await;
+        Self::of(Waiting::to_split(cluster, home).await, node, Some(claims_node)).await
+    }
+
+    async fn of(waiting: Waiting, node: Node, claims_node: Option<Node>) -> Self {
         waiting.wait_rolled_out().await;
         let client = client_of(&waiting.cluster.executor_kubeconfig().await).await;
         let (jiva_controller, untouched) = (jiva_controller().await, waiting.versions().await);
-        Self { waiting, node, client, jiva_controller, untouched }
+        Self { waiting, node, client, jiva_controller, untouched, _claims_node: claims_node }
     }
 
     /// Runs the executor to its end.
@@ -243,11 +299,21 @@ impl Site {
         arguments: &[String],
         stop: impl Future<Output = &'static str>,
     ) -> Result<(), Failure> {
+        self.execute_through(self.client.clone(), arguments, stop).await
+    }
+
+    /// The same, speaking through `client`.
+    pub async fn execute_through(
+        &self,
+        client: kube::Client,
+        arguments: &[String],
+        stop: impl Future<Output = &'static str>,
+    ) -> Result<(), Failure> {
         let namespace = format!("--openebs-namespace={}", self.cluster.namespace);
         let program = ["fleetlift-executor".to_owned(), namespace];
         let arguments = Arguments::try_parse_from(program.iter().chain(arguments)).expect("official arguments");
         let request = arguments.request().map_err(|problem| Failure { step: String::new(), problem })?;
-        let api = Api::new(self.client.clone(), Duration::from_secs(20));
+        let api = Api::new(client, Duration::from_secs(20));
         let mut surroundings = Run::new(api, arguments.namespace(), PACE, Arc::new(SystemClock));
         let jiva_controller = self.jiva_controller.clone();
         surroundings.route = Box::new(move |_, _| jiva_controller.clone());
@@ -303,10 +369,15 @@ async fn jiva_controller() -> String {
 
 /// A client with a kubeconfig's rights.
 pub async fn client_of(kubeconfig: &str) -> kube::Client {
+    kube::Client::try_from(config_of(kubeconfig).await).unwrap()
+}
+
+/// What a client with a kubeconfig's rights is made from.
+pub async fn config_of(kubeconfig: &str) -> kube::Config {
     let read = kube::config::Kubeconfig::from_yaml(kubeconfig).unwrap();
     #[expect(clippy::disallowed_methods, reason = "the kubeconfig is our own")]
     let mut config =
         kube::Config::from_custom_kubeconfig(read, &kube::config::KubeConfigOptions::default()).await.unwrap();
     config.default_retry = false;
-    kube::Client::try_from(config).unwrap()
+    config
 }

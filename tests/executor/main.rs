@@ -8,7 +8,10 @@ mod support;
 
 mod arrange;
 mod failures;
+mod kills;
 mod kinds;
 mod operators;
 mod resumption;
 mod rights;
+mod split;
+mod wire;

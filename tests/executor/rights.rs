@@ -7,7 +7,7 @@ use fleetlift::domain::ResourceKind as Kind;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
-use crate::arrange::Site;
+use crate::arrange::{Home, Site};
 use crate::support::{edge, until};
 
 /// (API group, resource, verb).
@@ -85,6 +85,25 @@ const NEEDED: &[(Kind, &[Right])] = &[
             (OPENEBS, "storagepoolclaims", "patch"),
         ],
     ),
+    // One from before 1.9, which is split and moves.
+    (
+        Kind::LegacyJivaVolume,
+        &[
+            (OPENEBS, "jivavolumes", "get"),
+            ("", "persistentvolumes", "get"),
+            ("", "pods", "list"),
+            ("apps", "deployments", "list"),
+            ("", "services", "list"),
+            ("apps", "deployments", "get"),
+            ("apps", "deployments", "create"),
+            ("", "services", "get"),
+            ("", "services", "create"),
+            ("apps", "deployments", "patch"),
+            ("", "services", "delete"),
+            ("", "services", "patch"),
+            ("apps", "deployments", "delete"),
+        ],
+    ),
     (
         Kind::LegacyCstorVolume,
         &[
@@ -127,10 +146,14 @@ named! {
     a_legacy_pools_missing_rights_are_named: CstorPool;
     a_storage_pool_claims_missing_rights_are_named: StoragePoolClaim;
     a_legacy_cstor_volumes_missing_rights_are_named: LegacyCstorVolume;
+    a_legacy_jiva_volumes_missing_rights_are_named: LegacyJivaVolume;
 }
 
 async fn each_missing_right_is_named(kind: Kind) {
-    let mut site = Site::with(kind).await;
+    let mut site = match kind {
+        Kind::LegacyJivaVolume => Site::to_split(Home::Claim).await,
+        _ => Site::with(kind).await,
+    };
     if kind == Kind::CstorPoolInstance {
         keep_old_backups(&site).await;
     }

@@ -47,7 +47,13 @@ struct Habits {
 impl Node {
     /// Joins `cluster` and takes all Pods of OpenEBS's namespace.
     pub async fn join(cluster: &TestCluster) -> Self {
-        let name = format!("node-of-{}", cluster.namespace);
+        Self::join_for(cluster, &cluster.namespace).await
+    }
+
+    /// Joins `cluster` and takes all Pods of `namespace`.
+    pub async fn join_for(cluster: &TestCluster, namespace: &str) -> Self {
+        let name = format!("node-of-{namespace}");
+        let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
         cluster
             .apply(&json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name,
             "labels": {"kubernetes.io/arch": "amd64", "kubernetes.io/hostname": name}}}))
@@ -59,8 +65,9 @@ impl Node {
             "conditions": [{"type": "Ready", "status": "True"}]}});
         nodes.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await.expect("a node has a status");
         let habits = Arc::new(Mutex::new(Habits::default()));
-        let kubelet = Kubelet { pods: cluster.api(), name, habits: Arc::clone(&habits) };
-        Self { pods: cluster.api(), jobs: cluster.api(), habits, work: tokio::spawn(kubelet.work()) }
+        let kubelet = Kubelet { pods: pods.clone(), name, habits: Arc::clone(&habits) };
+        let jobs = Api::namespaced(cluster.client.clone(), namespace);
+        Self { pods, jobs, habits, work: tokio::spawn(kubelet.work()) }
     }
 
     /// Pods whose names begin with `prefix` run from now on and never get ready, until [`Self::behave`].

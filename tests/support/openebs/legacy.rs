@@ -123,9 +123,66 @@ impl OpenEbs<'_> {
             .await;
     }
 
+    /// A Jiva volume as releases before 1.9 made it in `namespace`: one Deployment for the replicas on all `nodes`.
+    pub async fn jiva_volume_to_split(&self, name: &str, version: &str, nodes: &[&str], namespace: &str) {
+        let service = format!("{name}-ctrl-svc");
+        self.cluster
+            .apply(&json!({"apiVersion": "v1", "kind": "Service",
+                "metadata": {"name": service, "namespace": namespace, "labels": labels(&[
+                    ("openebs.io/controller-service", "jiva-controller-svc"), (VOLUME, name), (VERSION, version)])},
+                "spec": {"selector": labels(&[("openebs.io/controller", "jiva-controller"), (VOLUME, name)]),
+                    "ports": [{"name": "iscsi", "port": 3260}, {"name": "api", "port": 9501}]}}))
+            .await;
+        let there = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"namespace": namespace}});
+        let made = self.cluster.like(&there).get(&service).await.expect("it was made just now");
+        let address = made.data["spec"]["clusterIP"].as_str().expect("it was given an address").to_owned();
+        self.legacy_volume_at(name, "jiva", &address).await;
+        let controller = format!("{name}-ctrl");
+        let container = format!("{name}-ctrl-con");
+        let mut controller = Workload {
+            name: &controller,
+            version,
+            labels: &[("openebs.io/controller", "jiva-controller"), (VOLUME, name)],
+            containers: &[
+                (container.as_str(), "quay.io/openebs/jiva"),
+                ("maya-volume-exporter", "quay.io/openebs/m-exporter"),
+            ],
+            ..Workload::default()
+        }
+        .object(namespace);
+        let pod = &mut controller["spec"]["template"]["spec"];
+        pod["containers"][0]["env"] = json!([{"name": "REPLICATION_FACTOR", "value": nodes.len().to_string()}]);
+        pod["affinity"] = json!({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{
+            "labelSelector": {"matchLabels": {"openebs.io/target-affinity": "shop"}},
+            "topologyKey": "kubernetes.io/hostname"}]}});
+        self.cluster.apply(&controller).await;
+        let replicas = format!("{name}-rep");
+        let container = format!("{name}-rep-con");
+        let mut replicas = Workload {
+            name: &replicas,
+            version,
+            labels: &[("openebs.io/replica", "jiva-replica"), (VOLUME, name)],
+            containers: &[(container.as_str(), "quay.io/openebs/jiva")],
+            replicas: u32::try_from(nodes.len()).expect("a few"),
+            ..Workload::default()
+        }
+        .object(namespace);
+        let pod = &mut replicas["spec"]["template"]["spec"];
+        pod["containers"][0]["volumeMounts"] = json!([{"name": "openebs", "mountPath": "/openebs"}]);
+        pod["volumes"] = json!([{"name": "openebs", "hostPath": {"path": format!("/var/openebs/{name}")}}]);
+        pod["affinity"] = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{"matchExpressions": [
+                {"key": "kubernetes.io/hostname", "operator": "In", "values": nodes}]}]}}});
+        self.cluster.apply(&replicas).await;
+    }
+
     async fn legacy_volume(&self, name: &str, cas_type: &str) {
+        self.legacy_volume_at(name, cas_type, "10.96.7.7").await;
+    }
+
+    async fn legacy_volume_at(&self, name: &str, cas_type: &str, address: &str) {
         let source = json!({"iscsi": {"iqn": format!("iqn.2016-09.com.openebs.{cas_type}:{name}"), "lun": 0,
-            "targetPortal": "10.96.7.7:3260"}});
+            "targetPortal": format!("{address}:3260")}});
         self.persistent_volume(name, &source).await;
         let marks = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name,
             "labels": {"openebs.io/cas-type": cas_type},
