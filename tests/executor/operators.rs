@@ -108,6 +108,13 @@ impl Worker {
         }
     }
 
+    /// Cluster-wide objects of several tests lie beside each other: a claim ends in its cluster's namespace, its pools
+    /// have the node's name behind that.
+    fn named_after_us(&self, name: &str) -> bool {
+        let claim = format!("-{}", self.namespace);
+        name.ends_with(&claim) || name.contains(&format!("{claim}-n"))
+    }
+
     fn api(&self, api_version: &str, kind: &str) -> Api<DynamicObject> {
         let (group, version) = api_version.split_once('/').unwrap();
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
@@ -121,7 +128,7 @@ impl Worker {
         let api = self.api(api_version, kind);
         for object in api.list(&ListParams::default()).await? {
             let name = object.metadata.name.clone().unwrap_or_default();
-            let ours = object.metadata.namespace.is_some() || name.contains(&self.namespace);
+            let ours = object.metadata.namespace.is_some() || self.named_after_us(&name);
             let details = &object.data["versionDetails"];
             let desired = details["desired"].as_str().unwrap_or_default();
             if !ours || desired == details["status"]["current"].as_str().unwrap_or_default() {

@@ -10,9 +10,12 @@ mod support;
 #[allow(dead_code, reason = "here the executor runs in a Pod, not in the test")]
 mod arrange;
 mod attempt;
+mod hub;
+mod kubectl;
 #[path = "../executor/operators.rs"]
 #[allow(dead_code, reason = "each test binary uses its own part")]
 mod operators;
 mod real_node;
+mod story;
 mod troubles;
 mod upgrades;

@@ -32,15 +32,13 @@ pub struct TestCluster {
 impl TestCluster {
     /// On the control plane that all tests of this process share.
     pub async fn new() -> Self {
-        static INSTALLED: Mutex<bool> = Mutex::const_new(false);
-        let plane = ControlPlane::shared().await;
-        let mut installed = INSTALLED.lock().await;
-        if !*installed {
-            crds::install(&plane.admin(), UpgradeTaskSchema::Fleetlift).await;
-            *installed = true;
-        }
-        drop(installed);
-        Self::on(plane).await
+        Self::on(shared_plane().await).await
+    }
+
+    /// The same before anybody has prepared it for a hub, with these names for OpenEBS's namespace and for the one that
+    /// the hub's account will get. No two tests may use the same.
+    pub async fn untouched(openebs: &str, account: &str) -> Self {
+        Self::with_openebs(shared_plane().await, openebs.to_owned(), account.to_owned()).await
     }
 
     /// On a control plane of its own, with that definition of UpgradeTasks; costs seconds.
@@ -52,18 +50,8 @@ impl TestCluster {
 
     /// One more on `plane`, which has the definitions.
     pub async fn on(plane: Arc<ControlPlane>) -> Self {
-        let client = plane.admin();
         let number = plane.next_number();
-        let cluster = Self {
-            client,
-            claims_namespace: format!("shop-{number}"),
-            namespace: format!("openebs-{number}"),
-            account_namespace: format!("fleetlift-{number}"),
-            plane,
-        };
-        for namespace in [&cluster.namespace, &cluster.claims_namespace] {
-            cluster.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await;
-        }
+        let cluster = Self::with_openebs(plane, format!("openebs-{number}"), format!("fleetlift-{number}")).await;
         let manifest = Manifest {
             openebs: &cluster.namespace,
             account: &cluster.account_namespace,
@@ -71,6 +59,16 @@ impl TestCluster {
             ..Manifest::default()
         };
         edge::apply_manifest(&cluster.client, manifest).await;
+        cluster
+    }
+
+    /// Namespaces, and the accounts under which OpenEBS's Pods run.
+    async fn with_openebs(plane: Arc<ControlPlane>, namespace: String, account_namespace: String) -> Self {
+        let claims_namespace = format!("shop-of-{namespace}");
+        let cluster = Self { client: plane.admin(), claims_namespace, namespace, account_namespace, plane };
+        for namespace in [&cluster.namespace, &cluster.claims_namespace] {
+            cluster.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await;
+        }
         for account in ["openebs-cstor-operator", "jiva-operator", "openebs-maya-operator"] {
             let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
                 "metadata": {"name": account, "namespace": cluster.namespace}});
@@ -167,6 +165,19 @@ impl TestCluster {
         let answer = accounts.create_token_request(account, &PostParams::default(), &request).await;
         answer.expect("the account exists").status.expect("it was granted").token
     }
+}
+
+/// The control plane that all tests of this process share, with all definitions.
+async fn shared_plane() -> Arc<ControlPlane> {
+    static INSTALLED: Mutex<bool> = Mutex::const_new(false);
+    let plane = ControlPlane::shared().await;
+    let mut installed = INSTALLED.lock().await;
+    if !*installed {
+        crds::install(&plane.admin(), UpgradeTaskSchema::Fleetlift).await;
+        *installed = true;
+    }
+    drop(installed);
+    plane
 }
 
 /// Creates an object or changes it to be like `object`.

@@ -11,6 +11,7 @@ pub mod control_plane;
 pub mod crds;
 pub mod crew;
 pub mod edge;
+pub mod hub;
 pub mod identity;
 pub mod node;
 pub mod openebs;
