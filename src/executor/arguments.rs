@@ -31,6 +31,10 @@ struct Common {
     openebs_namespace: String,
     #[arg(long, global = true, env = "OPENEBS_NAMESPACE", hide = true)]
     namespace_of_pod: Option<String>,
+    #[arg(long, global = true, env = "POD_NAME", hide = true)]
+    pod_name: Option<String>,
+    #[arg(long, global = true, env = "HOSTNAME", hide = true)]
+    host_name: Option<String>,
     /// Registry and path to take the images from; ends in "/". Without it they come from where they came before.
     #[arg(long, global = true, default_value = "")]
     to_version_image_prefix: String,
@@ -139,6 +143,12 @@ impl Arguments {
     /// The namespace of OpenEBS.
     pub fn namespace(&self) -> &str {
         self.common.namespace_of_pod.as_deref().unwrap_or(&self.common.openebs_namespace)
+    }
+
+    /// The name of the Pod that this is, unless nothing tells.
+    pub fn pod(&self) -> Option<&str> {
+        let told = self.common.pod_name.as_deref().or(self.common.host_name.as_deref());
+        told.filter(|name| check_name(name).is_ok())
     }
 
     /// klog's verbosity.

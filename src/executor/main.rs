@@ -51,7 +51,9 @@ async fn upgrade(arguments: &Arguments) -> Result<(), Failure> {
     let unbegun = |problem: Problem| Failure { step: String::new(), problem };
     let request = arguments.request().map_err(unbegun)?;
     let api = connect().await.map_err(unbegun)?;
-    run(Run::new(api, arguments.namespace(), Pace::default(), Arc::new(SystemClock)), request, stopped()).await
+    let mut surroundings = Run::new(api, arguments.namespace(), Pace::default(), Arc::new(SystemClock));
+    surroundings.pod = arguments.pod().map(str::to_owned);
+    run(surroundings, request, stopped()).await
 }
 
 /// In a Pod its service account; outside, for an administrator at a terminal, the usual kubeconfig.

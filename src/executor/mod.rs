@@ -13,6 +13,7 @@ mod engines;
 mod health;
 mod image;
 mod jiva_controller;
+mod job;
 pub mod journal;
 mod kinds;
 pub mod object;

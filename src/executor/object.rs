@@ -46,6 +46,8 @@ collections! {
     DEPLOYMENTS = "apps" "v1" "deployments" "Deployment" true;
     /// StatefulSets.
     STATEFUL_SETS = "apps" "v1" "statefulsets" "StatefulSet" true;
+    /// Jobs.
+    JOBS = "batch" "v1" "jobs" "Job" true;
     /// UpgradeTasks.
     UPGRADE_TASKS = "openebs.io" "v1alpha1" "upgradetasks" "UpgradeTask" true;
     /// JivaVolumes since jiva-operator 2.12.

@@ -53,6 +53,7 @@ pub fn termination(result: &Result<(), Failure>) -> Termination {
 }
 
 async fn carry_out(run: &Arc<Run>, request: Request) -> Result<(), Problem> {
+    run.find_end().await;
     match request {
         Request::Named(order, named) => {
             for named in named {

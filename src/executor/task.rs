@@ -1,11 +1,12 @@
 //! One upgrade under way: its order, its record, and the two things that every kind does: steps and waits.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::api::{Api, Merge, Refusal, explain};
+use super::job::{self, End};
 use super::journal::{Journal, Step};
 use super::object::{Object, Place};
 use super::order::{Images, Order, Versions};
@@ -52,6 +53,10 @@ pub struct Run {
     pub clock: Arc<dyn Clock>,
     /// The way to Services.
     pub route: Route,
+    /// The Pod that the run is in, if it is known.
+    pub pod: Option<String>,
+    /// When its Job will be ended, as far as that is known.
+    end: OnceLock<End>,
     /// The records that have begun, parents before children: what has to be told when the Pod is stopped.
     records: Mutex<Vec<Arc<Journal>>>,
 }
@@ -60,7 +65,17 @@ impl Run {
     /// A run in a Pod of `namespace`.
     pub fn new(api: Api, namespace: &str, pace: Pace, clock: Arc<dyn Clock>) -> Self {
         let route = Box::new(|ip: &str, port: u16| format!("{ip}:{port}"));
-        Self { api, namespace: namespace.to_owned(), pace, clock, route, records: Mutex::default() }
+        let records = Mutex::default();
+        Self { api, namespace: namespace.to_owned(), pace, clock, route, pod: None, end: OnceLock::new(), records }
+    }
+
+    /// Looks when the Job that this run is in will be ended; no wait goes beyond that.
+    pub async fn find_end(&self) {
+        let Some(pod) = &self.pod else { return };
+        if let Some(end) = job::end(&self.api, &self.namespace, pod).await {
+            tracing::info!("{}", end.why);
+            self.end.get_or_init(|| end);
+        }
     }
 
     /// The records that have begun, parents before children.
@@ -143,7 +158,8 @@ impl Task {
         Ok(result)
     }
 
-    /// Looks again and again until it is there, telling in the record what it waits for, until the step's deadline.
+    /// Looks again and again until it is there, telling in the record what it waits for, until the step's deadline or
+    /// the Job's, whichever is first.
     pub async fn wait<T>(
         &self,
         object: &Place,
@@ -157,8 +173,17 @@ impl Task {
                 Look::NotYet(seen) => seen,
             };
             let now = self.run.clock.now();
+            let waited = now.since(began).as_secs();
+            // Later than this there is no time to say anything: the Pod is ended.
+            if let Some(end) = self.run.end.get().filter(|end| now >= end.at && end.at < self.deadline()) {
+                return Err(Problem::on(object, format!("after {waited} s its Job's time was up: {seen}"), expected)
+                    .remedy(format!(
+                        "repair what is named here, or give the Job more time ({}); run the upgrade again, it carries \
+                         on where it stopped",
+                        end.why
+                    )));
+            }
             if now >= self.deadline() {
-                let waited = now.since(began).as_secs();
                 return Err(Problem::on(object, format!("after {waited} s: {seen}"), expected).remedy(
                     "repair what is named here and run the upgrade again, it carries on where it stopped; a slow \
                      cluster may need more time: spec.options.timeout (seconds for each step)",

@@ -316,8 +316,20 @@ impl Site {
         let api = Api::new(client, Duration::from_secs(20));
         let mut surroundings = Run::new(api, arguments.namespace(), PACE, Arc::new(SystemClock));
         let jiva_controller = self.jiva_controller.clone();
+        surroundings.pod = arguments.pod().map(str::to_owned);
         surroundings.route = Box::new(move |_, _| jiva_controller.clone());
         Box::pin(run(surroundings, request, stop)).await
+    }
+
+    /// A Pod of a Job that is ended after so many seconds.
+    pub async fn pod_of_a_job(&self, seconds: u32) -> String {
+        let container = serde_json::json!({"name": "upgrade", "image": "executor:1"});
+        let job = serde_json::json!({"apiVersion": "batch/v1", "kind": "Job",
+            "metadata": {"name": "upgrade", "namespace": self.cluster.namespace},
+            "spec": {"activeDeadlineSeconds": seconds, "backoffLimit": 0,
+                "template": {"spec": {"restartPolicy": "Never", "containers": [container]}}}});
+        self.cluster.apply(&job).await;
+        self.node.running_pod("upgrade").await
     }
 
     /// What has another version than in the beginning.

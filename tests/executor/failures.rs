@@ -79,6 +79,20 @@ async fn a_controller_that_never_answers_ends_at_the_tasks_own_timeout() {
 }
 
 #[tokio::test]
+async fn a_job_whose_time_is_nearly_up_ends_the_upgrade_with_a_reason() {
+    let site = Site::with(ResourceKind::JivaVolume).await;
+    site.operators.answer(Answer::Silence);
+    let mut command = site.command();
+    command.push(format!("--pod-name={}", site.pod_of_a_job(10).await));
+    let failure = site.execute(&command).await.unwrap_err();
+    assert_eq!(failure.step, "TARGET_UPGRADE");
+    assert!(failure.problem.seen.contains("its Job's time was up: current is \"3.5.0\""), "{}", failure.problem);
+    assert!(failure.problem.remedy.contains("Job/upgrade has activeDeadlineSeconds 10, since "), "{}", failure.problem);
+    assert_eq!(status(&site).await["phase"], "Error");
+    assert!(text(&last_step(&site).await["reason"]).contains("its Job's time was up"));
+}
+
+#[tokio::test]
 async fn while_it_waits_the_task_says_for_what() {
     let site = Site::with(ResourceKind::JivaVolume).await;
     site.node.keep_from_ready(&site.resource.name);

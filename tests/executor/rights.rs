@@ -118,7 +118,8 @@ const NEEDED: &[(Kind, &[Right])] = &[
 ];
 
 /// Shown by tests of their own below.
-const OTHERWISE_SHOWN: [Right; 2] = [(OPENEBS, "upgradetasks", "list"), ("", "events", "create")];
+const OTHERWISE_SHOWN: [Right; 4] =
+    [(OPENEBS, "upgradetasks", "list"), ("", "events", "create"), ("", "pods", "get"), ("batch", "jobs", "get")];
 
 #[test]
 fn no_right_is_given_that_no_test_takes_away() {
@@ -194,6 +195,21 @@ async fn without_the_right_to_tell_events_the_upgrade_goes_on() {
     grant_all_but(&site, Some(("", "events", "create")), None).await;
     site.upgrade().await.unwrap();
     assert_eq!(site.left_behind().await, vec![]);
+}
+
+#[tokio::test]
+async fn without_the_right_to_see_its_job_the_upgrade_goes_on() {
+    for right in [("", "pods", "get"), ("batch", "jobs", "get")] {
+        let mut site = Site::with(Kind::JivaVolume).await;
+        site.client = site.client_of_probe().await;
+        let pod = site.pod_of_a_job(30).await;
+        grant_all_but(&site, None, Some(right)).await;
+        grant_all_but(&site, Some(right), None).await;
+        let mut command = site.command();
+        command.push(format!("--pod-name={pod}"));
+        site.execute(&command).await.unwrap();
+        assert_eq!(site.left_behind().await, vec![]);
+    }
 }
 
 impl Site {
