@@ -20,6 +20,8 @@ const CALL_DEADLINE: Duration = Duration::from_secs(30);
 const PAGE: u32 = 250;
 /// Pages a list: more objects than this carry no label of one volume or pool.
 const PAGES_MAX: usize = 40;
+/// Versions of one API group, and kinds in one version: OpenEBS has a handful of the first and dozens of the second.
+const VERSIONS_MAX: usize = 200;
 
 /// An API server that has just started forbids what roles allow, and does not know custom kinds, until it has read them:
 /// so soon after trouble with the connection, such an answer may still pass.
@@ -84,6 +86,32 @@ impl Api {
             Ok(body) => Ok(Object::read(place.collection, body)),
             Err(refusal) => Err(explain(refusal, place)),
         }
+    }
+
+    /// The versions of `group` in which the API server serves `plural`, apart from those `known`; none where discovery is
+    /// not answered, for it only helps to say what is wrong.
+    pub async fn served_otherwise(&self, group: &str, plural: &str, known: &[&str]) -> Vec<String> {
+        let texts = |body: &Value, list: &str, field: &str| -> Vec<String> {
+            let items = body.get(list).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+            items.iter().filter_map(|item| Some(item.get(field)?.as_str()?.to_owned())).take(VERSIONS_MAX).collect()
+        };
+        let Some(group_body) = self.discover(&format!("/apis/{group}")).await else { return Vec::new() };
+        let mut versions = Vec::new();
+        for version in texts(&group_body, "versions", "version") {
+            if known.contains(&version.as_str()) {
+                continue;
+            }
+            let Some(resources) = self.discover(&format!("/apis/{group}/{version}")).await else { continue };
+            if texts(&resources, "resources", "name").iter().any(|name| name == plural) {
+                versions.push(version);
+            }
+        }
+        versions
+    }
+
+    async fn discover(&self, path: &str) -> Option<Value> {
+        let request = http::Request::get(path).body(Vec::new()).ok()?;
+        tokio::time::timeout(CALL_DEADLINE, self.client.request::<Value>(request)).await.ok()?.ok()
     }
 
     /// All objects in `namespace` that carry the labels of `selector`; none if the kind does not exist.

@@ -181,6 +181,7 @@ impl Waiting {
             ("cstor.openebs.io/v1", "CStorVolumeReplica"),
             ("cstor.openebs.io/v1", "CStorVolumeConfig"),
             ("openebs.io/v1", "JivaVolume"),
+            ("openebs.io/v1alpha1", "JivaVolume"),
             ("openebs.io/v1alpha1", "CStorVolume"),
             ("openebs.io/v1alpha1", "CStorVolumeReplica"),
             ("openebs.io/v1alpha1", "CStorPool"),
@@ -192,7 +193,12 @@ impl Waiting {
                 _ => serde_json::json!({"apiVersion": api_version, "kind": kind,
                     "metadata": {"namespace": self.cluster.namespace}}),
             };
-            for object in self.cluster.like(&example).list(&kube::api::ListParams::default()).await.unwrap() {
+            let listed = match self.cluster.like(&example).list(&kube::api::ListParams::default()).await {
+                // Served in one version or the other.
+                Err(kube::Error::Api(status)) if status.code == 404 && kind == "JivaVolume" => continue,
+                listed => listed.unwrap(),
+            };
+            for object in listed {
                 let name = object.metadata.name.clone().unwrap_or_default();
                 if object.metadata.namespace.is_none() && !name.contains(&self.cluster.namespace) {
                     continue;

@@ -13,5 +13,6 @@ mod kinds;
 mod operators;
 mod resumption;
 mod rights;
+mod served;
 mod split;
 mod wire;

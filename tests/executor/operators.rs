@@ -14,13 +14,14 @@ use crate::support::TestCluster;
 const ROUND: Duration = Duration::from_millis(50);
 
 /// Every kind with `versionDetails`; the last two are cluster-wide.
-const KINDS: [(&str, &str); 10] = [
+const KINDS: [(&str, &str); 11] = [
     ("cstor.openebs.io/v1", "CStorPoolCluster"),
     ("cstor.openebs.io/v1", "CStorPoolInstance"),
     ("cstor.openebs.io/v1", "CStorVolume"),
     ("cstor.openebs.io/v1", "CStorVolumeReplica"),
     ("cstor.openebs.io/v1", "CStorVolumeConfig"),
     ("openebs.io/v1", "JivaVolume"),
+    ("openebs.io/v1alpha1", "JivaVolume"),
     ("openebs.io/v1alpha1", "CStorVolume"),
     ("openebs.io/v1alpha1", "CStorVolumeReplica"),
     ("openebs.io/v1alpha1", "CStorPool"),

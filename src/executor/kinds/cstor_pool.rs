@@ -30,6 +30,8 @@ struct Pool {
     object: Place,
     /// The pool's folder on its node.
     folder: String,
+    /// Who wants to be asked before the pool is deleted.
+    finalizers: Vec<Value>,
 }
 
 /// Upgrades the pool.
@@ -73,14 +75,15 @@ async fn look(task: &Task) -> Result<Pool, Problem> {
         wait_healthy(task, &pool.place).await.during("failed to verify cstor pool")?;
     }
     let folder = format!("{}/cstor-pool/{}", base_directory(&operator), pool.label(CLAIM));
-    Ok(Pool { deployment: deployment.place, object: pool.place, folder })
+    let finalizers = pool.list("/metadata/finalizers").to_vec();
+    Ok(Pool { deployment: deployment.place, object: pool.place, folder, finalizers })
 }
 
 async fn upgrade_pool(task: &Task, pool: &Pool) -> Result<(), Problem> {
     let more = deployment_particulars(task.versions(), &pool.folder);
     let change = Change { containers: &CONTAINERS, more, ..Change::default() };
     workload::upgrade(task, &pool.deployment, &change).await.during("failed to patch cstor pool deployment")?;
-    let bump = Bump { label: true, pending: true, more: pool_particulars(task.versions()) };
+    let bump = Bump { label: true, pending: true, more: pool_particulars(task.versions(), &pool.finalizers) };
     version_details::upgrade(task, &pool.object, &bump)
         .await
         .during("failed to verify versiondetails for cstor pool")?;
@@ -126,11 +129,13 @@ fn deployment_particulars(versions: &Versions, folder: &str) -> Value {
     })
 }
 
-/// What pools themselves got over the releases.
-fn pool_particulars(versions: &Versions) -> Value {
+/// What pools themselves got over the releases. A list is replaced as a whole, so it names the finalizers that there are.
+fn pool_particulars(versions: &Versions, finalizers: &[Value]) -> Value {
     let mut more = json!({});
-    if versions.from_before(1, 9) {
-        more["metadata"]["finalizers"] = json!(["openebs.io/pool-protection"]);
+    let protection = json!("openebs.io/pool-protection");
+    if versions.from_before(1, 9) && !finalizers.contains(&protection) {
+        let all: Vec<&Value> = finalizers.iter().chain([&protection]).collect();
+        more["metadata"]["finalizers"] = json!(all);
     }
     if versions.from_before(1, 8) {
         more["spec"]["poolSpec"]["roThresholdLimit"] = json!(85);

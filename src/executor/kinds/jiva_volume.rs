@@ -5,7 +5,7 @@ use crate::executor::control_plane;
 use crate::executor::health;
 use crate::executor::journal::Step;
 use crate::executor::object::{
-    DEPLOYMENTS, JIVA_VOLUMES, JIVA_VOLUMES_ALPHA, Place, SERVICES, STATEFUL_SETS, exactly_one,
+    Collection, DEPLOYMENTS, JIVA_VOLUMES, JIVA_VOLUMES_ALPHA, Object, Place, SERVICES, STATEFUL_SETS, exactly_one,
 };
 use crate::executor::order::At;
 use crate::executor::problem::{During, Problem};
@@ -30,13 +30,22 @@ pub async fn upgrade(task: &Task) -> Result<(), Problem> {
 
 /// The JivaVolume of that name, in whichever version its CRD is served.
 pub async fn find(run: &Run, name: &str) -> Result<Option<Place>, Problem> {
-    for collection in [&JIVA_VOLUMES, &JIVA_VOLUMES_ALPHA] {
+    const KNOWN: [&Collection; 2] = [&JIVA_VOLUMES, &JIVA_VOLUMES_ALPHA];
+    for collection in KNOWN {
         let place = collection.named(&run.namespace, name);
         if run.api.find(&place).await?.is_some() {
             return Ok(Some(place));
         }
     }
-    Ok(None)
+    let Collection { group, plural, kind, .. } = JIVA_VOLUMES;
+    let known = KNOWN.map(|collection| collection.version);
+    let others = run.api.served_otherwise(group, plural, &known).await;
+    if others.is_empty() {
+        return Ok(None);
+    }
+    let seen = format!("the API server has {plural}.{group} only as {}, where we cannot read it", others.join(", "));
+    Err(Problem::refused(format!("{kind}/{name}"), seen, format!("served as {}", known.join(" or ")))
+        .remedy("install the CRD of the OpenEBS release that runs here, or use a later executor"))
 }
 
 async fn look(task: &Task) -> Result<Volume, Problem> {
@@ -92,11 +101,7 @@ async fn wait_healthy(task: &Task, jiva: &Place) -> Result<(), Problem> {
         .await
 }
 
-async fn one(
-    task: &Task,
-    collection: &'static crate::executor::object::Collection,
-    component: &str,
-) -> Result<crate::executor::object::Object, Problem> {
+async fn one(task: &Task, collection: &'static Collection, component: &str) -> Result<Object, Problem> {
     let selector = format!("openebs.io/component={component},{}={}", health::VOLUME_LABEL, task.name());
     let found = task.api().list(collection, task.namespace(), &selector).await?;
     exactly_one(found, collection, task.namespace(), &selector)
