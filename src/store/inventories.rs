@@ -9,10 +9,11 @@ statements! {
     READ = "
         select taken_at_us, digest, body, cast(case when taken_at_us < overtaken_at_us then 1 else 0 end as bigint)
         from inventories where cluster = $1";
-    // A rollout is done with the cluster: what was read before is read again at once.
+    // A rollout is done with the cluster, or at least had begun on it: what was read before is read again at once.
     OVERTAKE = "
         update inventories set overtaken_at_us = $2
-        where cluster = (select cluster from targets where id = $1)";
+        where cluster = (select cluster from targets where id = $1)
+            and ($3 = 1 or exists (select 1 from tasks where target = $1 and attempts > 0))";
     // A reading that was overtaken by a newer one changes nothing.
     SAVE = "
         insert into inventories (cluster, taken_at_us, digest, body) values ($1, $2, $3, $4)
@@ -57,9 +58,15 @@ pub(super) async fn save(change: &mut Change<'_>, id: ClusterId, inventory: Stor
     change.session.run(SAVE, values).await.map(drop)
 }
 
-/// What the target's cluster runs was changed: whatever was read before `at` is out of date.
-pub(super) async fn overtake(change: &mut Change<'_>, target: TargetId, at: Timestamp) -> Result<(), StoreError> {
-    change.session.run(OVERTAKE, vec![Value::text(target), at.into()]).await.map(drop)
+/// What the target's cluster runs may have been changed: whatever was read before `at` is out of date. A target that is
+/// not `over` was only given up for a while, and changes nothing unless an attempt was made.
+pub(super) async fn overtake(
+    change: &mut Change<'_>,
+    target: TargetId,
+    over: bool,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    change.session.run(OVERTAKE, vec![Value::text(target), at.into(), i64::from(over).into()]).await.map(drop)
 }
 
 /// Clusters whose turn it is: looked up outside the writer, since that reads the whole table.

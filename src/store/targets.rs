@@ -208,9 +208,9 @@ pub(super) async fn commit(
         }
     };
     exactly_one(fenced, || format!("target {target}"))?;
-    if state.is_some_and(|state| !matches!(state, TargetState::Running { .. })) {
+    if let Some(state) = state.filter(|state| !matches!(state, TargetState::Running { .. })) {
         budgets::give_back(change, target).await?;
-        inventories::overtake(change, target, at).await?;
+        inventories::overtake(change, target, !matches!(state, TargetState::Deferred { .. }), at).await?;
     }
     for (task, state) in &tasks {
         let values = vec![Value::text(task), Value::text(target), state.name().into(), Value::json(state)?];

@@ -62,6 +62,18 @@ impl Edges {
         }
     }
 
+    /// One cluster behaves like this from now on.
+    pub fn behave_alone(&self, name: &str, behaviour: &Behaviour) {
+        assert!(self.fleet.behave(name, behaviour.clone()));
+    }
+
+    /// The clusters' names, in order.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.fleet.kubeconfigs().into_iter().map(|access| access.name).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// What was seen so far.
     pub fn records(&self) -> Vec<Record> {
         assert_eq!(self.fleet.oracle().lost(), 0);

@@ -12,7 +12,7 @@ use crate::place::Place;
 use crate::seed::{Seed, rounds};
 
 /// Of a thousand requests, so many meet this.
-fn some(per_mille: u32, method: Option<&str>, what: Trouble) -> RequestFault {
+pub fn some(per_mille: u32, method: Option<&str>, what: Trouble) -> RequestFault {
     RequestFault { method: method.map(str::to_owned), path: None, after: 0, times: None, per_mille, what }
 }
 

@@ -9,6 +9,7 @@ mod edges;
 mod faults;
 mod full_disk;
 mod kills;
+mod neighbours;
 mod place;
 mod seed;
 mod simulator;

@@ -105,6 +105,11 @@ impl Place {
 
     /// Registers every cluster, reads what they run, applies `fleet`, and starts a rollout; gives its id.
     pub fn rollout(&self, edges: &Edges, fleet: &str) -> String {
+        self.rollout_of(edges, fleet, |_| ())
+    }
+
+    /// The same, with something happening to the clusters of these names between plan and start.
+    pub fn rollout_of(&self, edges: &Edges, fleet: &str, meanwhile: impl FnOnce(&[String])) -> String {
         let text = |path: &Path| path.display().to_string();
         let (kubeconfigs, labels) = edges.write(self.folder.path());
         self.ok(&["cluster", "import", &text(&kubeconfigs), "--labels", &text(&labels)]);
@@ -118,6 +123,7 @@ impl Place {
         });
         let plan = self.ok(&["plan", "-o", "json"]).json();
         let digest = plan["digest"].as_str().unwrap_or_else(|| panic!("{plan}")).to_owned();
+        meanwhile(&edges.names());
         let started = self.ok(&["rollout", "start", &digest, "-o", "json"]).json();
         started["id"].as_str().unwrap_or_else(|| panic!("{started}")).to_owned()
     }

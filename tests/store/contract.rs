@@ -233,8 +233,15 @@ pub async fn an_inventory_is_read_again_at_once_when_a_rollout_is_done_with_its_
     for target in &scene.targets {
         store.save_inventory(target.cluster, taken(0)).await.unwrap();
     }
-    let fence = scene.running(0).await;
     assert_eq!(due(1).await, []);
+    // Given up before anything was begun: it runs what it ran.
+    let given_up = TargetState::Deferred { reason: Deferral::Refused { error: "it forbids".into() }, retry_at: at(2) };
+    let fence = scene.running(1).await;
+    let step = fleetlift::store::TargetCommit { state: Some(given_up), at: at(2), ..scene.step(1, fence) };
+    store.commit_target(step, vec![]).await.unwrap();
+    assert!(!store.inventory(scene.targets[1].cluster).await.unwrap().unwrap().overtaken);
+    assert_eq!(due(3).await, []);
+    let fence = scene.running(0).await;
     let step = fleetlift::store::TargetCommit {
         state: Some(TargetState::Succeeded { at: at(5) }),
         at: at(5),
