@@ -44,7 +44,7 @@ async fn group_version(edge: &Edge, group: &str, version: &str) -> Result<Vec<St
 pub(super) fn findings(served: &Served) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !served.contains("upgradetasks.openebs.io") {
-        let remedy = "apply the CRD of `fleetlift edge manifest`";
+        let remedy = "apply the CRD that `fleetlift edge manifest --crd` prints";
         findings.push(Finding::fail("UpgradeTask", "its CRD is not installed", remedy));
     } else if served.contains("upgradetasks/status.openebs.io") {
         // Executors write the status with the whole object: with a sub-resource the API server drops it silently.
