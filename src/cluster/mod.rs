@@ -21,6 +21,7 @@ mod kubeconfig_tests;
 mod limits;
 mod link;
 pub mod manifest;
+mod no_pod;
 pub mod nouns;
 pub mod observe;
 mod ours;
@@ -30,6 +31,7 @@ pub mod tls;
 mod transport;
 mod upgrade_tasks;
 pub mod vault;
+
 pub mod watch;
 
 pub use crate::seal::SealError;

@@ -41,6 +41,8 @@ impl Noun {
 
 /// `pods`.
 pub const PODS: Noun = Noun::core("pods", "Pod");
+/// `events`.
+pub const EVENTS: Noun = Noun::core("events", "Event");
 /// `nodes`.
 pub const NODES: Noun = Noun::core("nodes", "Node");
 /// `serviceaccounts`.

@@ -3,6 +3,8 @@
 //! The order is the point. Pods are listed after the Job was read: a Job seen suspended makes no new ones. The resource
 //! is read after the Job was seen to have ended: until then it may still be worked on.
 
+use std::time::Duration;
+
 use k8s_openapi::api::batch::v1::Job;
 
 use super::nouns::JOBS;
@@ -12,6 +14,9 @@ use super::{Edge, EdgeError, inventory, jobs, upgrade_tasks};
 use crate::domain::Attempt;
 use crate::domain::observation::{JobSeen, Look, Observation};
 use crate::openebs::job::{ATTEMPT, SPEC_HASH};
+
+/// A Job's controller makes its Pod within a second; only when it takes longer is it worth a request to ask why.
+const POD_IS_MADE_WITHIN: Duration = Duration::from_secs(3);
 
 /// Looks. Any request that fails fails the look: half an observation would be taken for a whole one.
 pub async fn observe(edge: &Edge, look: &Look<'_>) -> Result<Observation, EdgeError> {
@@ -34,12 +39,17 @@ pub async fn observe(edge: &Edge, look: &Look<'_>) -> Result<Observation, EdgeEr
     if let JobSeen::Suspended { pods_left, .. } = &mut job {
         *pods_left = left;
     }
+    let overdue = pods.is_empty() && at.since(attempt.intended_at) > POD_IS_MADE_WITHIN;
+    let no_pod = match &job {
+        JobSeen::Active { uid } if overdue => edge.why_no_pod(namespace, uid).await?,
+        _ => None,
+    };
     let resource = if has_ended(&job, attempt) {
         Some(inventory::read_resource(edge, resource, resource_namespace).await?)
     } else {
         None
     };
-    Ok(Observation { at, job, upgrade_task: upgrade_tasks::seen(upgrade_task, attempt.id)?, pods, resource })
+    Ok(Observation { at, job, upgrade_task: upgrade_tasks::seen(upgrade_task, attempt.id)?, pods, no_pod, resource })
 }
 
 /// The Job of our name: ours, or somebody else's.

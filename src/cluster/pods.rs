@@ -96,7 +96,11 @@ fn waiting(pod: &Pod) -> Option<String> {
     let mut containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
     let reason = |container: &ContainerStatus| match container.state.as_ref()? {
         ContainerState { waiting: Some(waiting), .. } => {
-            waiting.reason.clone().filter(|reason| reason != "PodInitializing")
+            let reason = waiting.reason.as_deref().filter(|reason| *reason != "PodInitializing")?;
+            Some(match waiting.message.as_deref().filter(|message| !message.is_empty()) {
+                Some(message) => format!("{reason}: {message}"),
+                None => reason.to_owned(),
+            })
         }
         _ => None,
     };
@@ -128,6 +132,10 @@ mod tests {
         };
         let pulling = seen(&json!({"phase": "Pending", "containerStatuses": waits("ImagePullBackOff")}));
         assert_eq!(pulling.waiting.as_deref(), Some("ImagePullBackOff"));
+        let with_words = json!([{"name": CONTAINER, "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"waiting": {"reason": "ErrImagePull", "message": "a:1: not found"}}}]);
+        let named = seen(&json!({"phase": "Pending", "containerStatuses": with_words}));
+        assert_eq!(named.waiting.as_deref(), Some("ErrImagePull: a:1: not found"));
         let unscheduled = seen(&json!({"phase": "Pending", "conditions": [
             {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]}));
         assert_eq!(unscheduled.waiting.as_deref(), Some("Unschedulable: 0/1 nodes"));

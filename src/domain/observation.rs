@@ -28,6 +28,9 @@ pub struct Observation {
     pub upgrade_task: UpgradeTaskSeen,
     /// The Pods that carry the Job's controller UID.
     pub pods: Vec<PodSeen>,
+    /// Why a Job that runs has no Pod, in the cluster's words: a quota, an admission webhook, a missing account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_pod: Option<String>,
     /// The resource, by a read sent after the Job was seen to have ended; `None` while it has not.
     pub resource: Option<ResourceSeen>,
 }

@@ -278,6 +278,7 @@ pub fn ended(attempt: &Attempt) -> Attempt {
         job: JobSeen::Absent,
         upgrade_task: UpgradeTaskSeen::Absent,
         pods: vec![],
+        no_pod: None,
         resource: None,
     };
     let outcome = Outcome::Failed { reason: "lost".into(), class: FailureClass::Lost };

@@ -148,6 +148,9 @@ fn doing(attempt: &Attempt, seen: &Observation) -> String {
     if let Some((pod, why)) = waiting {
         return format!("Pod {} waits: {why}", pod.name);
     }
+    if let Some(why) = &seen.no_pod {
+        return format!("Job {} has no Pod: {why}", attempt.job_name);
+    }
     match &seen.upgrade_task {
         UpgradeTaskSeen::Ours { status, .. } => outcome::doing(status),
         UpgradeTaskSeen::Absent | UpgradeTaskSeen::Other { .. } => None,
@@ -265,6 +268,15 @@ fn complaint(task: &UpgradeTaskSeen) -> Option<String> {
     }
 }
 
+/// Whether no executor ever said a word: its UpgradeTask is as it was created, and no Pod of it ended.
+pub fn nobody_worked(seen: &Observation) -> bool {
+    let silent = match &seen.upgrade_task {
+        UpgradeTaskSeen::Ours { status, .. } => status.upgrade_detailed_statuses.is_empty() && status.phase.is_empty(),
+        UpgradeTaskSeen::Absent | UpgradeTaskSeen::Other { .. } => true,
+    };
+    silent && seen.pods.iter().all(|pod| pod.exit_code.is_none())
+}
+
 /// What an executor of our own said when it ended: the step, the object, what was seen there, and what to do.
 fn last_words(seen: &Observation) -> Option<String> {
     let said = seen.pods.iter().filter_map(|pod| Termination::read(pod.termination.as_deref()?));
@@ -331,7 +343,14 @@ mod tests {
     }
 
     fn seen(job: JobSeen) -> Observation {
-        Observation { at: at(10), job, upgrade_task: UpgradeTaskSeen::Absent, pods: vec![], resource: None }
+        Observation {
+            at: at(10),
+            job,
+            upgrade_task: UpgradeTaskSeen::Absent,
+            pods: vec![],
+            no_pod: None,
+            resource: None,
+        }
     }
 
     fn resource(version: &str) -> ResourceSeen {

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use super::{Broken, Follow, Left, Scene, task};
 use crate::cluster::{Created, Edge, EdgeError, inventory, observe};
+use crate::domain::Timestamp;
 use crate::domain::attempt::{Attempt, AttemptEnd, CancelCause, FailureClass, Outcome};
 use crate::domain::event::EventType;
 use crate::domain::observation::{JobSeen, Look, Observation, UpgradeTaskSeen};
 use crate::domain::plan::PlannedTask;
 use crate::domain::rollout::Verdict;
-use crate::domain::{Timestamp, target::TaskState};
+use crate::domain::target::{TargetState, TaskState};
 use crate::engine::decide::Rules;
-use crate::engine::decide::attempt::{Action, LOOK_AGAIN, Step, next_step};
+use crate::engine::decide::attempt::{Action, LOOK_AGAIN, Step, next_step, nobody_worked};
 use crate::engine::decide::target::after_attempt;
 use crate::openebs::job::{AttemptObjects, AttemptOrder, build};
 use crate::openebs::upgrade_task::UpgradeTaskStatus;
@@ -55,6 +56,7 @@ pub(super) async fn further(scene: &mut Scene<'_>, edge: &Edge) -> Result<Left, 
                 return Ok(follow(scene, edge, &attempt, &seen));
             }
             Step::End(outcome) => {
+                let outcome = with_what_was_seen_last(outcome, &seen, &scene.draft.work.target.state);
                 end(scene, attempt, &what, outcome, seen, now);
                 scene.commit().await?;
             }
@@ -239,6 +241,19 @@ fn refused(
     let reason = format!("the cluster did not take its objects: {error}");
     end(scene, attempt, what, Outcome::Failed { reason, class }, seen, now);
     Ok(())
+}
+
+/// A Job that its deadline ended takes its Pod along, and with it the reason why that never ran: what was told about it
+/// meanwhile is all that is left.
+fn with_what_was_seen_last(outcome: Outcome, seen: &Observation, state: &TargetState) -> Outcome {
+    match (outcome, state) {
+        (Outcome::Failed { reason, class: FailureClass::Deadline }, TargetState::Running { doing, .. })
+            if nobody_worked(seen) =>
+        {
+            Outcome::Failed { reason: format!("{reason}; seen last: {doing}"), class: FailureClass::Deadline }
+        }
+        (outcome, _) => outcome,
+    }
 }
 
 /// Closes the attempt with its evidence, and settles its task or sets the time of the next attempt.
