@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::support::TestCluster;
 
+/// As fast as the executors in the tests' own process look.
 const ROUND: Duration = Duration::from_millis(50);
 
 /// Every kind with `versionDetails`; the last two are cluster-wide.
@@ -60,11 +61,17 @@ struct Shared {
 impl Operators {
     /// Begins to look after everything of `cluster`'s namespace, and cluster-wide objects that carry its name.
     pub fn start(cluster: &TestCluster) -> Self {
+        Self::looking_every(ROUND, cluster)
+    }
+
+    /// The same with so much time between two looks at everything.
+    pub fn looking_every(round: Duration, cluster: &TestCluster) -> Self {
         let shared = Arc::new(Mutex::new(Shared::default()));
         let worker = Worker {
             client: cluster.client.clone(),
             namespace: cluster.namespace.clone(),
             shared: Arc::clone(&shared),
+            round,
         };
         Self { shared, work: tokio::spawn(worker.work()) }
     }
@@ -95,6 +102,7 @@ struct Worker {
     client: kube::Client,
     namespace: String,
     shared: Arc<Mutex<Shared>>,
+    round: Duration,
 }
 
 impl Worker {
@@ -105,7 +113,7 @@ impl Worker {
                 drop(self.look_after(api_version, kind).await);
             }
             drop(self.heal().await);
-            tokio::time::sleep(ROUND).await;
+            tokio::time::sleep(self.round).await;
         }
     }
 

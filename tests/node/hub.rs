@@ -1,10 +1,12 @@
 //! A hub over one cluster of the real node: the real daemon, and what its operator types.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::attempt::IMAGE;
 use crate::support::TestCluster;
-use crate::support::hub::{Daemon, Done, Place};
+use crate::support::hub::{Daemon, Done, LONG, Place, until_or};
 use crate::support::witness::Witness;
 
 /// A running daemon, one registered cluster, and somebody who watches what becomes of Jobs and Pods.
@@ -15,6 +17,9 @@ pub struct Hub {
     pub witness: Witness,
     _daemon: Daemon,
 }
+
+/// How often played operators look where executors in Pods wait for them, which look every two seconds themselves.
+pub const CALM: Duration = Duration::from_millis(500);
 
 /// The name under which the cluster is registered.
 pub const CLUSTER: &str = "berlin-1";
@@ -40,9 +45,99 @@ impl Hub {
         self.place.ok(&arguments).json()
     }
 
+    /// Registers the cluster with the hub's account's token, and applies a fleet of one group to it.
+    pub async fn register(&self, cluster: &TestCluster, to: &str, image: &str, deadline: &str, attempts: u32) {
+        let kubeconfig = self.place.write("berlin.yaml", &cluster.hub_kubeconfig().await);
+        let add = ["cluster", "add", CLUSTER, "--kubeconfig", &kubeconfig, "--namespace", &cluster.namespace];
+        self.ok(&[&add[..], &["--label", "tier=store"]].concat());
+        let fleet = self.place.write("fleet.yaml", &fleet(to, image, deadline, attempts));
+        self.ok(&["fleet", "apply", &fleet]);
+        self.ok(&["cluster", "resources", CLUSTER, "--refresh"]);
+    }
+
+    /// Plans for these resources alone; gives the plan's file.
+    pub fn plan(&self, resources: &[&str]) -> String {
+        let plan = self.place.file("plan.json").display().to_string();
+        let chosen = resources.iter().flat_map(|resource| ["--resource", resource]);
+        let arguments: Vec<&str> = ["plan", "--group", "stores", "--out", &plan].into_iter().chain(chosen).collect();
+        let planned = self.ok(&arguments);
+        assert!(planned.contains(&format!("{} task", resources.len())), "{planned}");
+        plan
+    }
+
+    /// What the latest rollout came to: its verdict, and its one result.
+    pub fn verdict(&self) -> (String, Value) {
+        let status = self.finished();
+        let results = self.json(&["result", "list", "latest"]);
+        self.ok(&["audit", "verify"]);
+        self.witness.assert_never_two_at_once();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        (text(&status["verdict"]), results[0].clone())
+    }
+
+    /// Waits for the end of the latest rollout, and gives its status.
+    pub fn finished(&self) -> Value {
+        tokio::task::block_in_place(|| {
+            let mut status = Value::Null;
+            until_or(
+                "the rollout has finished",
+                LONG,
+                || {
+                    status = self.place.status("latest");
+                    status["state"] == "finished"
+                },
+                || format!("{}\n{}", self.explain(), self.place.log()),
+            );
+            status
+        })
+    }
+
+    /// Waits until `explain` says all of this, and gives the whole answer.
+    pub fn explains(&self, parts: &[&str]) -> String {
+        tokio::task::block_in_place(|| {
+            let mut said = String::new();
+            until_or(
+                &format!("the hub says {parts:?}"),
+                LONG,
+                || {
+                    said = self.explain();
+                    parts.iter().all(|part| said.contains(part))
+                },
+                || format!("{}\n{}", self.explain(), self.place.log()),
+            );
+            said
+        })
+    }
+
     /// What the hub says about the cluster.
     pub fn explain(&self) -> String {
         let Done { out, err, .. } = self.place.run(&["explain", "latest", CLUSTER]);
         out + &err
     }
+}
+
+/// A fleet as a user writes it: one group, one wave.
+fn fleet(to: &str, image: &str, deadline: &str, attempts: u32) -> String {
+    format!(
+        "
+apiVersion: fleetlift.io/v1
+kind: Fleet
+metadata: {{name: retail}}
+spec:
+  timeZone: Europe/Berlin
+  groups:
+    - name: stores
+      selector: tier=store
+      target: {{openebs: {to}, executor: {{use: fleetlift, image: '{image}'}}}}
+      strategy: careful
+  strategies:
+    - name: careful
+      waves: [{{name: all}}]
+      failures: {{allow: 0}}
+      attached: warn
+      deadlines: {{task: {deadline}, cluster: 30m, rollout: 1h}}
+      retries: {{attempts: {attempts}, backoff: {{first: 1s, longest: 1s}}}}
+      unreachable: {{retryEvery: 2s}}
+"
+    )
 }

@@ -19,3 +19,4 @@ mod real_node;
 mod story;
 mod troubles;
 mod upgrades;
+mod verdicts;

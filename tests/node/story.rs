@@ -8,7 +8,7 @@ use kube::api::ListParams;
 use serde_json::{Value, json};
 
 use crate::attempt::IMAGE;
-use crate::hub::{CLUSTER, Hub};
+use crate::hub::{CALM, CLUSTER, Hub};
 use crate::kubectl::Kubectl;
 use crate::operators::Operators;
 use crate::real_node::RealNode;
@@ -76,7 +76,7 @@ async fn cluster_at_work() -> (TestCluster, Operators) {
     objects.storage_pool_claim("spc-storage", FROM, &["n1", "n2"]).await;
     objects.legacy_cstor_volume("pvc-c", FROM, &["spc-storage-n1", "spc-storage-n2"]).await;
     openebs::all_rolled_out(&cluster).await;
-    let operators = Operators::start(&cluster);
+    let operators = Operators::looking_every(CALM, &cluster);
     (cluster, operators)
 }
 
