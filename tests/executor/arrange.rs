@@ -124,15 +124,25 @@ impl Waiting {
         let namespace = home.namespace(&cluster);
         objects.jiva_volume_to_split(&resource.name, from, &["n1", "n2"], namespace).await;
         if home == Home::Claim {
-            // As `deploy/edge/executor.yaml` says how.
-            let binding = serde_json::json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-                "metadata": {"name": "fleetlift-executor-volumes", "namespace": cluster.claims_namespace},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
-                    "name": "fleetlift-executor-volumes"},
-                "subjects": [{"kind": "ServiceAccount", "name": "fleetlift-executor",
-                    "namespace": cluster.namespace}]});
-            cluster.apply(&binding).await;
+            bind_claims_namespace(&cluster).await;
         }
+        let operators = Operators::start(&cluster);
+        Self { cluster, operators, resource, from, to }
+    }
+
+    /// A cStor volume of the external provisioner that was made in its claim's namespace, its pools being done.
+    pub async fn cstor_volume_with_claim(cluster: TestCluster) -> Self {
+        let (from, to) = ("2.11.0", "2.12.2");
+        let kind = ResourceKind::LegacyCstorVolume;
+        let resource = ResourceRef { kind, name: name_of(kind, &cluster.namespace) };
+        let objects = openebs::on(&cluster);
+        objects.maya_apiserver(to).await;
+        let claim = claim(&cluster);
+        objects.storage_pool_claim(&claim, to, &["n1", "n2"]).await;
+        let pools = [format!("{claim}-n1"), format!("{claim}-n2")];
+        let home = &cluster.claims_namespace;
+        objects.legacy_cstor_volume_in(home, &resource.name, from, &[&pools[0], &pools[1]]).await;
+        bind_claims_namespace(&cluster).await;
         let operators = Operators::start(&cluster);
         Self { cluster, operators, resource, from, to }
     }
@@ -282,6 +292,14 @@ impl Site {
         Self::of(Waiting::to_split(cluster, home).await, node, Some(claims_node)).await
     }
 
+    /// With a legacy cStor volume in its claim's namespace, on the shared control plane, under the executor's rights.
+    pub async fn with_claim() -> Self {
+        let cluster = TestCluster::new().await;
+        let node = Node::join(&cluster).await;
+        let claims_node = Node::join_for(&cluster, &cluster.claims_namespace).await;
+        Self::of(Waiting::cstor_volume_with_claim(cluster).await, node, Some(claims_node)).await
+    }
+
     async fn of(waiting: Waiting, node: Node, claims_node: Option<Node>) -> Self {
         waiting.wait_rolled_out().await;
         let client = client_of(&waiting.cluster.executor_kubeconfig().await).await;
@@ -344,6 +362,15 @@ impl Site {
         all.retain(|seen| !self.untouched.contains(seen));
         all
     }
+}
+
+/// As `deploy/edge/executor.yaml` says how.
+async fn bind_claims_namespace(cluster: &TestCluster) {
+    let binding = serde_json::json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": "fleetlift-executor-volumes", "namespace": cluster.claims_namespace},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "fleetlift-executor-volumes"},
+        "subjects": [{"kind": "ServiceAccount", "name": "fleetlift-executor", "namespace": cluster.namespace}]});
+    cluster.apply(&binding).await;
 }
 
 fn name_of(kind: ResourceKind, namespace: &str) -> String {

@@ -54,6 +54,22 @@ upgraded! {
 }
 
 #[tokio::test]
+async fn a_legacy_cstor_volume_is_upgraded_where_its_claim_is() {
+    let site = Site::with_claim().await;
+    is_upgraded(&site).await;
+    for (api_version, kind, name) in [
+        ("apps/v1", "Deployment", format!("{}-target", site.resource.name)),
+        ("v1", "Service", site.resource.name.clone()),
+        ("openebs.io/v1alpha1", "CStorVolume", site.resource.name.clone()),
+    ] {
+        let metadata = json!({"namespace": site.cluster.claims_namespace});
+        let example = json!({"apiVersion": api_version, "kind": kind, "metadata": metadata});
+        let seen = site.cluster.like(&example).get(&name).await.unwrap();
+        assert_eq!(seen.metadata.labels.unwrap()["openebs.io/version"], "2.12.2", "{kind}");
+    }
+}
+
+#[tokio::test]
 async fn one_pool_instance_leaves_the_others_and_the_cluster_alone() {
     let site = Site::with(ResourceKind::CstorPoolInstance).await;
     site.upgrade().await.unwrap();

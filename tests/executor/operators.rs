@@ -70,6 +70,7 @@ impl Operators {
         let worker = Worker {
             client: cluster.client.clone(),
             namespace: cluster.namespace.clone(),
+            claims_namespace: cluster.claims_namespace.clone(),
             shared: Arc::clone(&shared),
             round,
         };
@@ -101,6 +102,8 @@ impl Drop for Operators {
 struct Worker {
     client: kube::Client,
     namespace: String,
+    /// Where legacy volumes may live.
+    claims_namespace: String,
     shared: Arc<Mutex<Shared>>,
     round: Duration,
 }
@@ -110,8 +113,10 @@ impl Worker {
         loop {
             for (api_version, kind) in KINDS {
                 // An API server that is busy or restarts is asked again in the next round.
-                drop(self.look_after(api_version, kind).await);
+                drop(self.look_after(self.api(api_version, kind), kind).await);
             }
+            let (legacy, volumes) = ("openebs.io/v1alpha1", "CStorVolume");
+            drop(self.look_after(self.api_in(&self.claims_namespace, legacy, volumes), volumes).await);
             drop(self.heal().await);
             tokio::time::sleep(self.round).await;
         }
@@ -125,16 +130,19 @@ impl Worker {
     }
 
     fn api(&self, api_version: &str, kind: &str) -> Api<DynamicObject> {
+        self.api_in(&self.namespace, api_version, kind)
+    }
+
+    fn api_in(&self, namespace: &str, api_version: &str, kind: &str) -> Api<DynamicObject> {
         let (group, version) = api_version.split_once('/').unwrap();
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         match kind {
             "CStorPool" | "StoragePoolClaim" => Api::all_with(self.client.clone(), &resource),
-            _ => Api::namespaced_with(self.client.clone(), &self.namespace, &resource),
+            _ => Api::namespaced_with(self.client.clone(), namespace, &resource),
         }
     }
 
-    async fn look_after(&self, api_version: &str, kind: &str) -> kube::Result<()> {
-        let api = self.api(api_version, kind);
+    async fn look_after(&self, api: Api<DynamicObject>, kind: &str) -> kube::Result<()> {
         for object in api.list(&ListParams::default()).await? {
             let name = object.metadata.name.clone().unwrap_or_default();
             let ours = object.metadata.namespace.is_some() || self.named_after_us(&name);

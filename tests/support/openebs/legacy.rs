@@ -54,14 +54,22 @@ impl OpenEbs<'_> {
 
     /// A cStor volume of the external provisioner, in OpenEBS's namespace.
     pub async fn legacy_cstor_volume(&self, name: &str, version: &str, pools: &[&str]) {
+        self.legacy_cstor_volume_in(&self.cluster.namespace, name, version, pools).await;
+    }
+
+    /// The same with its volume, target and Service in `home`; the replicas stay with their pools.
+    pub async fn legacy_cstor_volume_in(&self, home: &str, name: &str, version: &str, pools: &[&str]) {
         let count = pools.len();
         self.legacy_volume(name, "cstor").await;
-        let rest = json!({
-            "spec": {"capacity": "5G", "replicationFactor": count, "consistencyFactor": count / 2 + 1,
-                "desiredReplicationFactor": count},
-            "status": {"phase": "Healthy"}, "versionDetails": version_details(version),
-        });
-        self.custom(V1ALPHA1, "CStorVolume", name, &[(VOLUME, name), (VERSION, version)], rest).await;
+        let in_home =
+            |name: &str, own: &[(&str, &str)]| json!({"name": name, "namespace": home, "labels": labels(own)});
+        self.cluster
+            .apply(&json!({"apiVersion": V1ALPHA1, "kind": "CStorVolume",
+                "metadata": in_home(name, &[(VOLUME, name), (VERSION, version)]),
+                "spec": {"capacity": "5G", "replicationFactor": count, "consistencyFactor": count / 2 + 1,
+                    "desiredReplicationFactor": count},
+                "status": {"phase": "Healthy"}, "versionDetails": version_details(version)}))
+            .await;
         for pool in pools {
             let labels = [("cstorpool.openebs.io/name", *pool), (VOLUME, name), (VERSION, version)];
             let rest = json!({"spec": {"capacity": "5G"}, "status": {"phase": "Healthy"},
@@ -69,20 +77,25 @@ impl OpenEbs<'_> {
             self.custom(V1ALPHA1, "CStorVolumeReplica", &format!("{name}-{pool}"), &labels, rest).await;
         }
         let target = format!("{name}-target");
-        self.workload(Workload {
+        let target = Workload {
             name: &target,
             version,
             labels: &[("app", "cstor-volume-manager"), ("openebs.io/target", "cstor-target"), (VOLUME, name)],
-            service_account: "openebs-maya-operator",
+            // As in its claim's namespace, which has no other.
+            service_account: if home == self.cluster.namespace { "openebs-maya-operator" } else { "default" },
             containers: &[
                 ("cstor-istgt", "quay.io/openebs/cstor-istgt"),
                 ("maya-volume-exporter", "quay.io/openebs/m-exporter"),
                 ("cstor-volume-mgmt", "quay.io/openebs/cstor-volume-mgmt"),
             ],
             ..Workload::default()
-        })
-        .await;
-        self.service(name, version, &[("openebs.io/target-service", "cstor-target-svc"), (VOLUME, name)]).await;
+        };
+        self.cluster.apply(&target.object(home)).await;
+        let own = [("openebs.io/target-service", "cstor-target-svc"), (VOLUME, name), (VERSION, version)];
+        self.cluster
+            .apply(&json!({"apiVersion": "v1", "kind": "Service", "metadata": in_home(name, &own),
+                "spec": {"ports": [{"name": "iscsi", "port": 3260}]}}))
+            .await;
     }
 
     /// A Jiva volume of the external provisioner, in OpenEBS's namespace: Deployments and a Service, nothing else.
