@@ -69,6 +69,7 @@ impl RealNode {
                 "--leader-elect=false".to_owned(),
             ],
         );
+        tell_more_when_a_test_fails(&folder);
         let node = Self { shepherd: Mutex::new(Shepherd::over(&folder, "containerd")) };
         let socket = file("containerd.sock");
         until("containerd answers", || async { ctr(&socket, &["version"]).then_some(()) }).await;
@@ -103,6 +104,29 @@ impl RealNode {
     fn order(&self, line: &str) {
         self.shepherd.lock().unwrap().order(line);
     }
+}
+
+/// A test that fails says why; what only the node knows (Pods that do not start, what containerd and the kubelet said
+/// last) is told with it, as long as it is there.
+#[expect(clippy::print_stderr, reason = "this is how a test says what is wrong")]
+fn tell_more_when_a_test_fails(folder: &Path) {
+    let folder = folder.to_owned();
+    let told_before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        told_before(panic);
+        let listed = Command::new("kubectl")
+            .arg(format!("--kubeconfig={}", folder.join("kubeconfig").display()))
+            .args(["get", "pods", "--all-namespaces", "--request-timeout=5s"])
+            .output();
+        let pods = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        let stuck = |line: &&str| !["Running", "Completed"].iter().any(|fine| line.contains(fine));
+        eprintln!("Pods that do not run:\n{}", pods.lines().filter(stuck).collect::<Vec<_>>().join("\n"));
+        for program in ["containerd", "kubelet", "kube-scheduler"] {
+            let log = fs::read_to_string(folder.join(program).with_extension("log")).unwrap_or_default();
+            let tail: Vec<&str> = log.lines().rev().take(15).collect();
+            eprintln!("{program} says:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+        }
+    }));
 }
 
 impl Shepherd {
