@@ -55,13 +55,13 @@ impl Hub {
         self.ok(&["cluster", "resources", CLUSTER, "--refresh"]);
     }
 
-    /// Plans for these resources alone; gives the plan's file.
-    pub fn plan(&self, resources: &[&str]) -> String {
+    /// Plans for these resources alone, which takes so many tasks; gives the plan's file.
+    pub fn plan(&self, resources: &[&str], tasks: usize) -> String {
         let plan = self.place.file("plan.json").display().to_string();
         let chosen = resources.iter().flat_map(|resource| ["--resource", resource]);
         let arguments: Vec<&str> = ["plan", "--group", "stores", "--out", &plan].into_iter().chain(chosen).collect();
         let planned = self.ok(&arguments);
-        assert!(planned.contains(&format!("{} task", resources.len())), "{planned}");
+        assert!(planned.contains(&format!("{tasks} task")), "{planned}");
         plan
     }
 
@@ -81,7 +81,7 @@ impl Hub {
             let mut status = Value::Null;
             until_or(
                 "the rollout has finished",
-                LONG,
+                2 * LONG,
                 || {
                     status = self.place.status("latest");
                     status["state"] == "finished"

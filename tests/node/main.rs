@@ -6,15 +6,18 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alone;
 #[path = "../executor/arrange.rs"]
 #[allow(dead_code, reason = "here the executor runs in a Pod, not in the test")]
 mod arrange;
 mod attempt;
+mod by_hand;
 mod hub;
 mod kubectl;
 #[path = "../executor/operators.rs"]
 #[allow(dead_code, reason = "each test binary uses its own part")]
 mod operators;
+mod quorum;
 mod real_node;
 mod story;
 mod troubles;

@@ -52,7 +52,7 @@ impl Trouble {
 
     /// Plans and starts.
     pub fn start(&self) {
-        let plan = self.hub.plan(&[&self.volume]);
+        let plan = self.hub.plan(&[&self.volume], 1);
         self.hub.ok(&["rollout", "start", &plan]);
     }
 
@@ -210,7 +210,7 @@ async fn without_the_definition_of_upgrade_tasks_nothing_is_made_and_the_remedy_
     let definitions: Api<kube::api::DynamicObject> = trouble.cluster.like(
         &json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": ""}}),
     );
-    let plan = trouble.hub.plan(&[&trouble.volume]);
+    let plan = trouble.hub.plan(&[&trouble.volume], 1);
     definitions.delete("upgradetasks.openebs.io", &DeleteParams::default()).await.unwrap();
     until("the definition is gone", || async {
         definitions.get_opt("upgradetasks.openebs.io").await.unwrap().is_none().then_some(())
@@ -228,7 +228,7 @@ async fn without_the_definition_of_upgrade_tasks_nothing_is_made_and_the_remedy_
 #[ignore = "needs a real node: tests/node/run"]
 async fn somebody_elses_job_is_waited_for_by_name_and_one_that_comes_later_is_left_alone() {
     let trouble = Trouble::awaits("5m", 1).await;
-    let plan = trouble.hub.plan(&[&trouble.volume]);
+    let plan = trouble.hub.plan(&[&trouble.volume], 1);
     let theirs = trouble.somebody_elses_job().await;
     trouble.hub.ok(&["rollout", "start", &plan]);
     trouble.hub.explains(&["working on it", &theirs]);
