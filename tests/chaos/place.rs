@@ -136,12 +136,14 @@ impl Place {
     /// Waits until the rollout has succeeded.
     pub fn succeeded(&self, rollout: &str) {
         let mut seen = Value::Null;
-        until_or(
-            "the rollout is over",
-            LONG,
-            || seen_over(self.status(rollout), &mut seen),
-            || self.unfinished(rollout),
-        );
+        // As long as it gets on: how long that takes depends on the machine and on how many there are.
+        while seen["state"] != "finished" {
+            let goes_on = || {
+                let before = seen["targets"]["succeeded"].as_u64();
+                seen_over(self.status(rollout), &mut seen) || seen["targets"]["succeeded"].as_u64() > before
+            };
+            until_or("the rollout goes on or is over", LONG, goes_on, || self.unfinished(rollout));
+        }
         assert_eq!(seen["verdict"], "succeeded", "{seen:#}\n{}", self.log());
     }
 

@@ -136,10 +136,16 @@ fn two_daemons_that_start_at_the_same_moment_do_everything_once() {
     edges.saw_nothing_wrong(&limits());
 }
 
+/// Clusters, so that work is left after each round.
+fn enough(rounds: u64) -> usize {
+    usize::try_from(rounds * 18).unwrap()
+}
+
 #[test]
 fn when_one_daemon_is_killed_the_other_takes_its_work_over_within_its_lease() {
     let mut seed = Seed::or(22);
-    let edges = Edges::start(36, seed.number, (Duration::from_secs(1), Duration::from_secs(3)), some_fail);
+    let edges =
+        Edges::start(enough(rounds(2)), seed.number, (Duration::from_secs(1), Duration::from_secs(3)), some_fail);
     let mut pair = Pair::start();
     let rollout = pair.members[0].place.rollout(&edges, FLEET);
     for _ in 0..rounds(2) {
@@ -160,7 +166,8 @@ fn when_one_daemon_is_killed_the_other_takes_its_work_over_within_its_lease() {
 #[test]
 fn a_daemon_that_wakes_up_after_it_was_replaced_is_fenced_out() {
     let mut seed = Seed::or(23);
-    let edges = Edges::start(36, seed.number, (Duration::from_secs(1), Duration::from_secs(3)), some_fail);
+    let edges =
+        Edges::start(enough(rounds(2)), seed.number, (Duration::from_secs(1), Duration::from_secs(3)), some_fail);
     let mut pair = Pair::start();
     let rollout = pair.members[0].place.rollout(&edges, FLEET);
     for _ in 0..rounds(2) {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::TestCluster;
 use crate::support::node::now;
+use crate::support::until;
 
 /// How far the executor says that it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +31,17 @@ pub enum Told {
 pub async fn tell(cluster: &TestCluster, name: &str, kind: ResourceKind, told: Told) {
     let tasks = cluster.kind("openebs.io/v1alpha1", "UpgradeTask");
     let patch = json!({"status": status(kind, told)});
-    tasks.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.expect("the UpgradeTask is there");
+    // Executors try again, too, while an API server is away.
+    until("the UpgradeTask can be written", || async {
+        match tasks.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+            Ok(_) => Some(()),
+            Err(kube::Error::Api(refused)) if refused.code < 500 => {
+                panic!("the UpgradeTask {name} is there: {refused}")
+            }
+            Err(_) => None,
+        }
+    })
+    .await;
 }
 
 /// The status that says so.
