@@ -17,20 +17,11 @@ pub(super) fn settled(seen: &Index<'_>, resource: &Evidence) -> Condition {
     match resource.id.kind {
         ResourceKind::CstorPoolInstance | ResourceKind::CstorPoolCluster => around_pools(seen, &CSPC, resource),
         ResourceKind::CstorPool | ResourceKind::StoragePoolClaim => around_pools(seen, &SPC, resource),
-        ResourceKind::CstorVolume => resource.healthy.clone().and(around_pools(seen, &CSPC, resource)),
-        ResourceKind::LegacyCstorVolume => resource.healthy.clone().and(around_pools(seen, &SPC, resource)),
-        // Upgrades stop a legacy Jiva volume and start it again: one that was left in between is off line, and nothing but
-        // going on brings it back.
-        ResourceKind::LegacyJivaVolume if is_stopped(seen, &resource.id.name) => Condition::Holds,
+        ResourceKind::CstorVolume => around_pools(seen, &CSPC, resource),
+        ResourceKind::LegacyCstorVolume => around_pools(seen, &SPC, resource),
         // A Jiva volume shares nothing with others.
-        ResourceKind::JivaVolume | ResourceKind::LegacyJivaVolume => {
-            resource.healthy.clone().and(resource.rolled_out.clone())
-        }
+        ResourceKind::JivaVolume | ResourceKind::LegacyJivaVolume => Condition::Holds,
     }
-}
-
-fn is_stopped(seen: &Index<'_>, volume: &str) -> bool {
-    seen.volume_deployments.of(volume).iter().any(|deployment| deployment.spec.replicas == Some(0))
 }
 
 fn around_pools(seen: &Index<'_>, engine: &Engine, resource: &Evidence) -> Condition {

@@ -133,7 +133,8 @@ pub fn before_task(
     if let Some(by) = &reading.busy {
         return BeforeTask::Defer(Deferral::Busy { by: by.clone() });
     }
-    match state.standing(&planned.from, &planned.to) {
+    let standing = state.standing(&planned.from, &planned.to);
+    match &standing {
         Standing::Drifted(why) => return BeforeTask::Fail(format!("it drifted from the plan: {why}")),
         // After an attempt of ours that failed, the version proves nothing: steps after the version's may be missing.
         Standing::AtTarget if task.attempts == 0 && state.rolled_out.holds() => {
@@ -144,19 +145,26 @@ pub fn before_task(
     if let Some(found) = reading.control_plane.why_not() {
         return BeforeTask::Defer(Deferral::ControlPlane { found: found.to_owned() });
     }
-    // A half-done upgrade, by other hands or by an attempt of ours, is repaired by finishing it: its own health cannot
-    // be asked for before, its neighbours' can.
-    let half_done = planned.repair || task.attempts > 0;
-    let healthy = if half_done { Condition::Holds } else { state.healthy.clone() };
-    if let Some(what) = healthy.and(state.settled.clone()).why_not() {
-        let until = settling_since + rules.settle_deadline;
-        if now < until {
-            return BeforeTask::Wait {
-                time: LOOK_WHILE_SETTLING.min(until.since(now)),
-                doing: format!("waiting until {what} is over (at most until {until})"),
-            };
-        }
-        return BeforeTask::Defer(Deferral::Unsettled { what: what.to_owned() });
+    let until = settling_since + rules.settle_deadline;
+    let unsettled = |what: &str| match now < until {
+        true => BeforeTask::Wait {
+            time: LOOK_WHILE_SETTLING.min(until.since(now)),
+            doing: format!("waiting until {what} is over (at most until {until})"),
+        },
+        false => BeforeTask::Defer(Deferral::Unsettled { what: what.to_owned() }),
+    };
+    if let Some(what) = state.settled.why_not() {
+        return unsettled(what);
+    }
+    // A half-done upgrade, by other hands or by an attempt of ours, is repaired by finishing it: waiting for its own
+    // health could last for ever. Fleetlift's own executor looks at that before each restart; others get the time in
+    // which replicas settle.
+    let half_done = planned.repair || task.attempts > 0 || standing == Standing::AtTarget;
+    let repaired_now = half_done && (planned.repair || planned.own_executor || now >= until);
+    if let Some(what) = state.healthy.clone().and(state.rolled_out.clone()).why_not()
+        && !repaired_now
+    {
+        return unsettled(what);
     }
     BeforeTask::Attempt
 }
@@ -267,17 +275,27 @@ mod tests {
 
     #[test]
     fn its_own_health_is_asked_before_the_first_attempt_only_and_its_neighbours_always() {
+        let late = at(0) + Rules::of(&strategy()).settle_deadline;
+        let lately = |task: &Task, planned: &PlannedTask, reading: &Reading| {
+            before_task(task, planned, reading, at(0), &Rules::of(&strategy()), late)
+        };
         let ill = reading(ResourceState { healthy: Condition::Fails("it is off line".into()), ..state(&FROM) });
-        assert!(matches!(decided(&task(0), &planned(), &ill), BeforeTask::Wait { .. }));
-        assert_eq!(decided(&task(1), &planned(), &ill), BeforeTask::Attempt);
+        let stuck = reading(ResourceState { rolled_out: Condition::Fails("0 of 1".into()), ..state(&FROM) });
+        let official = PlannedTask { own_executor: false, ..planned() };
+        for own in [&ill, &stuck] {
+            assert!(matches!(decided(&task(0), &planned(), own), BeforeTask::Wait { .. }));
+            assert!(matches!(lately(&task(0), &planned(), own), BeforeTask::Defer(Deferral::Unsettled { .. })));
+            assert_eq!(decided(&task(1), &planned(), own), BeforeTask::Attempt);
+            assert!(matches!(decided(&task(1), &official, own), BeforeTask::Wait { .. }), "it does not look by itself");
+            assert_eq!(lately(&task(1), &official, own), BeforeTask::Attempt);
+        }
         assert_eq!(decided(&task(0), &PlannedTask { repair: true, ..planned() }, &ill), BeforeTask::Attempt);
         let rebuilding = Condition::Fails("a replica rebuilds".into());
         let beside = reading(ResourceState { settled: rebuilding, ..state(&FROM) });
         for attempts in [0, 1] {
             assert!(matches!(decided(&task(attempts), &planned(), &beside), BeforeTask::Wait { .. }));
         }
-        let late = at(0) + Rules::of(&strategy()).settle_deadline;
-        let decided = before_task(&task(1), &planned(), &beside, at(0), &Rules::of(&strategy()), late);
+        let decided = lately(&task(1), &planned(), &beside);
         assert_eq!(decided, BeforeTask::Defer(Deferral::Unsettled { what: "a replica rebuilds".into() }));
     }
 
