@@ -303,6 +303,7 @@ fn failed(class: FailureClass, reason: String) -> Step {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{Zeros, at};
     use super::*;
     use crate::domain::inventory::SeenVersion;
     use crate::domain::observation::{PodSeen, ResourceState};
@@ -312,18 +313,6 @@ mod tests {
     const FROM: Version = Version::new(3, 5, 0);
     const TO: Version = Version::new(3, 6, 0);
     const UID: &str = "11111111-aaaa";
-
-    struct Zeros;
-
-    impl crate::domain::Entropy for Zeros {
-        fn fill(&self, bytes: &mut [u8]) {
-            bytes.fill(0);
-        }
-    }
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_micros(second * 1_000_000)
-    }
 
     fn attempt(job_uid: Option<&str>) -> Attempt {
         Attempt {

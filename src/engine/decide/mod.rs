@@ -50,11 +50,25 @@ impl Rules {
 pub(crate) mod tests {
     //! What the tests of the decisions and steps start from.
 
-    use crate::domain::Zone;
     use crate::domain::fleet::{
         Amount, ApprovalRule, Attached, Deadlines, Failures, Limits, Retries, Seconds, Strategy, Takes, Uncovered,
         Unreachable, WaveSpec,
     };
+    use crate::domain::{Timestamp, Zone};
+
+    /// No randomness.
+    pub(crate) struct Zeros;
+
+    impl crate::domain::Entropy for Zeros {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(0);
+        }
+    }
+
+    /// So many seconds after the epoch.
+    pub(crate) fn at(second: i64) -> Timestamp {
+        Timestamp::from_micros(second * 1_000_000)
+    }
 
     /// One wave of everything, one attempt, nothing may fail.
     pub(crate) fn strategy() -> Strategy {

@@ -192,7 +192,7 @@ pub fn after_attempt(task: &Task, outcome: &Outcome, rules: &Rules, now: Timesta
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::strategy;
+    use super::super::tests::{Zeros, at, strategy};
     use super::*;
     use crate::domain::inventory::SeenVersion;
     use crate::domain::observation::ResourceState;
@@ -200,18 +200,6 @@ mod tests {
 
     const FROM: Version = Version::new(3, 5, 0);
     const TO: Version = Version::new(3, 6, 0);
-
-    struct Zeros;
-
-    impl crate::domain::Entropy for Zeros {
-        fn fill(&self, bytes: &mut [u8]) {
-            bytes.fill(0);
-        }
-    }
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_micros(second * 1_000_000)
-    }
 
     fn task(attempts: u32) -> Task {
         Task {
