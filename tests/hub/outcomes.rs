@@ -86,6 +86,21 @@ async fn after_a_failure_the_rest_of_the_cluster_is_left_alone() {
     assert!(why.contains("cspc-n1"), "{why}");
 }
 
+/// At the target, and yet not done: the attempt that brought it there failed, so its last steps are unproven.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_executor_that_fails_at_the_end_gets_another_attempt_though_the_version_is_reached() {
+    let site = Site::with_volumes(&["pvc-hub-nearly"]).await;
+    site.crew.plan("pvc-hub-nearly", &[Play::FailsAtTheEnd, Play::Upgrades]);
+    let hub = Hub::new().await;
+    hub.apply(QUICK).await;
+    hub.register(&site.cluster, "berlin").await;
+    let rollout = hub.rollout().await;
+    let seen = hub.finished(&rollout).await;
+    assert_eq!(seen.verdict.as_deref(), Some("succeeded"), "{seen:#?}");
+    assert_eq!(hub.outcomes(&rollout).await["jivaVolume/pvc-hub-nearly"], ("succeeded".to_owned(), 2));
+    site.witness.assert_never_two_at_once();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hanging_executor_is_stopped_at_its_deadline_and_its_pod_is_gone() {
     let site = Site::with_volumes(&["pvc-hub-hangs"]).await;
