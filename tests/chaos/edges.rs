@@ -9,7 +9,7 @@ use fleetlift::sim::{Behaviour, ClusterSpec, Fleet, FleetSpec, Mix, Oracle, Pace
 use fleetlift::system::SystemClock;
 use tokio::runtime::Runtime;
 
-use crate::place::{LONG, until};
+use crate::hub::{LONG, until};
 
 /// A simulated fleet; ends when dropped.
 pub struct Edges {

@@ -5,10 +5,9 @@ use std::time::Duration;
 use fleetlift::sim::oracle::Limits;
 use fleetlift::sim::{Behaviour, Manner, Moment, Outage, RequestFault, Trouble};
 
-use crate::daemon::Daemon;
 use crate::edges::{Edges, QUICK};
+use crate::hub::{Daemon, Place};
 use crate::kills::{FLEET, limits, some_fail};
-use crate::place::Place;
 use crate::seed::{Seed, rounds};
 
 /// Of a thousand requests, so many meet this.

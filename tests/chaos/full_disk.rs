@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use fleetlift::sim::oracle::{Limits, What};
 
-use crate::daemon::Daemon;
 use crate::edges::Edges;
+use crate::hub::{BINARY, Daemon, LONG, Place, until};
 use crate::kills::{FLEET, limits};
-use crate::place::{BINARY, LONG, Place, until};
 use crate::seed::Seed;
 
 /// Bytes of the disk: room for a small fleet's store and its write-ahead log.
@@ -36,7 +35,7 @@ fn a_full_disk_stops_the_work_and_room_lets_it_go_on() {
     edges.until_requests(10, LONG);
     // As much as fits: the rest is what a full disk is.
     std::fs::write(inside.join("ballast"), vec![1; 8 << 20]).unwrap_err();
-    let mut refused = crate::place::Done { code: 0, out: String::new(), err: String::new() };
+    let mut refused = crate::hub::Done { code: 0, out: String::new(), err: String::new() };
     let mut number = 0;
     until("a change is refused", LONG, || {
         number += 1;

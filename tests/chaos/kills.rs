@@ -5,9 +5,8 @@ use std::time::Duration;
 use fleetlift::sim::oracle::Limits;
 use fleetlift::sim::{ClusterSpec, UpgradeFault, UpgradeTrouble};
 
-use crate::daemon::Daemon;
 use crate::edges::Edges;
-use crate::place::Place;
+use crate::hub::{Daemon, Place};
 use crate::seed::{Seed, rounds};
 
 /// What the fleet file below allows.

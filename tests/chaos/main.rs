@@ -4,16 +4,18 @@
 //! names the seed that it began with.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test that cannot go on has failed")]
 
-mod daemon;
 mod edges;
 mod faults;
 mod full_disk;
+#[path = "../support/hub.rs"]
+#[expect(dead_code, reason = "tests over real clusters use the rest")]
+mod hub;
 mod kills;
 mod neighbours;
 mod place;
+#[path = "../support/postgres.rs"]
+mod postgres;
 mod seed;
 mod simulator;
 mod storm;
-#[path = "../support/postgres.rs"]
-mod support;
 mod two_daemons;

@@ -6,11 +6,10 @@ use std::collections::BTreeMap;
 use fleetlift::sim::{Behaviour, RequestFault, Trouble};
 use serde_json::Value;
 
-use crate::daemon::Daemon;
 use crate::edges::{Edges, QUICK};
 use crate::faults::some;
+use crate::hub::{Daemon, LONG, Place, until, until_or};
 use crate::kills::FLEET;
-use crate::place::{LONG, Place, until, until_or};
 use crate::seed::Seed;
 
 const HEALTHY: usize = 16;

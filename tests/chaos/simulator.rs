@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::place::{BINARY, Place, done};
+use crate::hub::{BINARY, Place, done};
 
 #[test]
 fn a_fleet_in_a_process_of_its_own_ends_when_told_and_says_what_its_log_shows() {

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use fleetlift::sim::Behaviour;
 
-use crate::daemon::Daemon;
 use crate::edges::Edges;
 use crate::faults::lossy;
+use crate::hub::{Daemon, Place};
 use crate::kills::{FLEET, limits, some_fail};
-use crate::place::Place;
 use crate::seed::{Seed, rounds};
 
 /// From so many rounds on, one of them stands still for a minute: nobody waits for that in passing.

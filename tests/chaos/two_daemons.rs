@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 use sqlx::{Connection as _, PgConnection, Row as _};
 use tokio::runtime::Runtime;
 
-use crate::daemon::Daemon;
 use crate::edges::Edges;
+use crate::hub::{BINARY, Daemon, LONG, Place, until, until_or};
 use crate::kills::{FLEET, limits, some_fail};
-use crate::place::{BINARY, LONG, Place, until, until_or};
+use crate::postgres::Postgres;
 use crate::seed::{Seed, rounds};
-use crate::support::Postgres;
 
 /// Three seconds of lease, and what the other daemon needs to notice, with a little for a busy machine.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(5);
