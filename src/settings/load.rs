@@ -68,10 +68,13 @@ pub fn load(sources: &Sources) -> Result<Settings, SettingsError> {
         parse(builder.clone()).map_err(in_file)?;
     }
     for (variable, value) in &sources.environment {
-        let Some(key) = key_of(variable) else { continue };
         let wrong = |reason: String| SettingsError::Variable { variable: variable.clone(), reason };
-        builder = set(builder, &key, value).map_err(wrong)?;
-        parse(builder.clone()).map_err(wrong)?;
+        if let Some(key) = key_of(variable) {
+            builder = set(builder, &key, value).map_err(wrong)?;
+            parse(builder.clone()).map_err(wrong)?;
+        } else if let Some(meant) = meant_by(variable) {
+            return Err(wrong(format!("it sets nothing; {meant} is the setting")));
+        }
     }
     for (key, value) in &sources.flags {
         let wrong = |reason: String| SettingsError::Flag { key, reason };
@@ -100,6 +103,20 @@ fn read_bounded(file: &Path) -> Result<String, String> {
 fn key_of(variable: &str) -> Option<String> {
     let key = variable.strip_prefix("FLEETLIFT_")?;
     key.contains("__").then(|| key.to_ascii_lowercase().replace("__", "."))
+}
+
+/// The settings that a variable without `__` surely means: `FLEETLIFT_DATABASE_URL`, or all of `FLEETLIFT_DATABASE`.
+fn meant_by(variable: &str) -> Option<String> {
+    let named = variable.strip_prefix("FLEETLIFT_")?.to_ascii_lowercase();
+    let sections = serde_json::to_value(Settings::default()).ok()?;
+    let in_section = |(section, keys): (&String, &serde_json::Value)| {
+        let key = match named.strip_prefix(section.as_str())? {
+            "" => keys.as_object()?.keys().next()?.clone(),
+            rest => rest.strip_prefix('_').filter(|key| keys.get(key).is_some())?.to_owned(),
+        };
+        Some(format!("FLEETLIFT_{section}__{key}").to_ascii_uppercase())
+    };
+    sections.as_object()?.iter().find_map(in_section)
 }
 
 fn set(builder: ConfigBuilder<DefaultState>, key: &str, value: &str) -> Result<ConfigBuilder<DefaultState>, String> {
@@ -164,6 +181,21 @@ mod tests {
     #[test]
     fn variables_of_a_kubernetes_service_are_no_settings() {
         assert!(with(&[("FLEETLIFT_SERVICE_HOST", "10.0.0.1"), ("FLEETLIFT_PORT", "tcp://10.0.0.1:80")], &[]).is_ok());
+        assert!(
+            with(&[("FLEETLIFT_DATABASE_SERVICE_HOST", "10.0.0.1"), ("FLEETLIFT_API_PORT", "tcp://x")], &[]).is_ok()
+        );
+    }
+
+    /// Or a hub that should be on Postgres would quietly remember elsewhere.
+    #[test]
+    fn a_variable_that_only_lacks_an_underscore_is_refused() {
+        for variable in ["FLEETLIFT_DATABASE_URL", "FLEETLIFT_DATABASE"] {
+            let error = with(&[(variable, "postgres://u:canary@db/x")], &[]).unwrap_err().to_string();
+            assert!(error.contains(variable) && error.contains("FLEETLIFT_DATABASE__URL"), "{error}");
+            assert!(!error.contains("canary"), "{error}");
+        }
+        let error = with(&[("FLEETLIFT_ENGINE_MAX_RUNNING", "8")], &[]).unwrap_err().to_string();
+        assert!(error.contains("FLEETLIFT_ENGINE__MAX_RUNNING"), "{error}");
     }
 
     #[test]

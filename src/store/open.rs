@@ -97,7 +97,10 @@ pub(super) fn address(url: &str, options: &Options) -> Result<Address, StoreErro
         });
     }
     let path = PathBuf::from(path);
-    make_private(&path).map_err(|error| StoreError::Unavailable(Box::new(error)))?;
+    make_private(&path).map_err(|error| {
+        let said = format!("{} can't be made or written: {error}", path.display());
+        StoreError::Unavailable(Box::new(std::io::Error::new(error.kind(), said)))
+    })?;
     Ok(Address::Sqlite(sqlite(&path)))
 }
 
