@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::{Access, App, Principal, Refusal, When};
 use crate::domain::event::{Event, EventType, StoredEvent};
+use crate::domain::{ClusterId, RolloutId};
 
 /// One event.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -70,6 +71,20 @@ impl App {
     /// Events as they are chained: the exact bytes that were hashed.
     pub async fn stored_events(&self, after: i64, limit: u32) -> Result<Vec<StoredEvent>, Refusal> {
         Ok(self.store.events(after, None, limit).await?)
+    }
+}
+
+impl App {
+    /// The last events of a cluster in a rollout, in order, at most `limit`: about the work, for whoever may see that.
+    pub(super) async fn history(
+        &self,
+        cluster: ClusterId,
+        rollout: RolloutId,
+        limit: u32,
+    ) -> Result<Vec<EventView>, Refusal> {
+        let stored = self.store.history(cluster, rollout, limit).await?;
+        let shown = stored.into_iter().filter_map(view).filter(|(kind, _)| is_about_work(*kind));
+        Ok(shown.map(|(_, event)| event).collect())
     }
 }
 

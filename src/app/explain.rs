@@ -5,9 +5,12 @@ use utoipa::ToSchema;
 
 use super::results::attempt_reason;
 use super::status::reason;
-use super::{App, Refusal, When};
+use super::{App, EventView, Refusal, When};
 use crate::domain::target::{TargetState, Task, TaskState};
 use crate::engine::decide::rollout::{self, Predicate};
+
+/// Events of the past that explain the present; the whole of it is in the audit.
+const HISTORY: u32 = 12;
 
 /// Why a cluster waits, runs, or failed.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -26,6 +29,8 @@ pub struct Explanation {
     pub predicates: Vec<PredicateView>,
     /// Its tasks, in order.
     pub tasks: Vec<ExplainedTask>,
+    /// What happened to it in this rollout, the last of it, in order.
+    pub history: Vec<EventView>,
 }
 
 /// One condition.
@@ -99,6 +104,7 @@ impl App {
             answer,
             predicates: predicates.into_iter().map(PredicateView::from).collect(),
             tasks,
+            history: self.history(target.cluster, seen.snapshot.rollout.id, HISTORY).await?,
         })
     }
 }

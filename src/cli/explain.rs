@@ -5,7 +5,7 @@ use clap::Args;
 use super::render::{Column, Output, Tone};
 use super::{Context, Ended};
 use crate::api::client::segment;
-use crate::app::{ExplainedTask, Explanation, PredicateView};
+use crate::app::{EventView, ExplainedTask, Explanation, PredicateView};
 
 /// Says why a cluster of a rollout waits, runs, or failed.
 #[derive(Debug, Args)]
@@ -29,6 +29,12 @@ const TASKS: [Column<ExplainedTask>; 4] = [
     Column::new("WHY", |task: &ExplainedTask| task.reason.clone()),
 ];
 
+const HISTORY: [Column<EventView>; 3] = [
+    Column::new("AT", |event: &EventView| event.at.to_string()),
+    Column::new("HAPPENED", |event: &EventView| event.kind.clone()),
+    Column::new("WHAT", told),
+];
+
 impl Explain {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<Ended> {
         let path = format!("rollouts/{}/clusters/{}/explanation", segment(&self.rollout), segment(&self.cluster));
@@ -39,7 +45,7 @@ impl Explain {
 }
 
 fn shown(output: Output, explanation: &Explanation) -> String {
-    let Explanation { rollout: _, cluster, wave, state, answer, predicates, tasks } = explanation;
+    let Explanation { rollout: _, cluster, wave, state, answer, predicates, tasks, history } = explanation;
     let head = output.tone(Tone::Strong, cluster);
     let mut text = format!("{head} (wave {wave}) is {}: {}\n", output.state(state), super::render::plain(answer));
     if !predicates.is_empty() {
@@ -48,5 +54,15 @@ fn shown(output: Output, explanation: &Explanation) -> String {
     }
     text.push('\n');
     text.push_str(&output.table(tasks, &TASKS));
+    text.push('\n');
+    text.push_str(&output.table(history, &HISTORY));
     text
+}
+
+/// What an event was about, and why it happened.
+fn told(event: &EventView) -> String {
+    let named = ["resource", "job", "name"].into_iter().find_map(|key| event.data.get(key)?.as_str());
+    let parts: Vec<&str> =
+        named.into_iter().chain(Some(event.reason.as_str())).filter(|part| !part.is_empty()).collect();
+    parts.join(": ")
 }

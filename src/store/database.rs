@@ -295,6 +295,15 @@ impl Store for Database {
         read!(self, events::page, after, rollout, limit)
     }
 
+    async fn history(
+        &self,
+        cluster: ClusterId,
+        rollout: RolloutId,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        read!(self, events::history, cluster, rollout, limit)
+    }
+
     async fn audit_head(&self) -> Result<(i64, String), StoreError> {
         let head = read!(self, events::head)?;
         Ok((head.seq, head.hash))

@@ -5,8 +5,8 @@ use super::failure::{corrupt, exactly_one};
 use super::session::{Columns, Dialect, Session, Value, statements};
 use super::writer::Change;
 use crate::audit::chain::Head;
-use crate::domain::RolloutId;
 use crate::domain::event::{Event, StoredEvent};
+use crate::domain::{ClusterId, RolloutId};
 
 /// The layout of the bodies that this version writes.
 const SCHEMA: i64 = 1;
@@ -18,6 +18,9 @@ statements! {
     PAGE_OF_ROLLOUT = "
         select seq, schema, body, previous, hash from events
         where rollout = $3 and seq > $1 order by seq limit $2";
+    HISTORY = "
+        select seq, schema, body, previous, hash from events
+        where cluster = $1 and rollout = $2 order by seq desc limit $3";
 }
 
 const INSERT: &str = "insert into events (seq, schema, type, rollout, cluster, at_us, body, previous, hash) values";
@@ -93,6 +96,17 @@ pub(super) async fn page(
         Some(id) => session.rows(PAGE_OF_ROLLOUT, vec![after.into(), limit.into(), Value::text(id)]).await?,
     };
     rows.iter().map(|row| stored(&mut row.columns())).collect()
+}
+
+/// The last events of a cluster in a rollout, in order.
+pub(super) async fn history(
+    session: &mut Session<'_>,
+    cluster: ClusterId,
+    rollout: RolloutId,
+    limit: u32,
+) -> Result<Vec<StoredEvent>, StoreError> {
+    let rows = session.rows(HISTORY, vec![Value::text(cluster), Value::text(rollout), limit.into()]).await?;
+    rows.iter().rev().map(|row| stored(&mut row.columns())).collect()
 }
 
 fn stored(columns: &mut Columns<'_>) -> Result<StoredEvent, StoreError> {

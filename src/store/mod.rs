@@ -242,6 +242,9 @@ pub trait Store: Send + Sync {
     async fn record(&self, events: Vec<Event>) -> Result<(), StoreError>;
     /// Events after `seq`, in order, at most `limit`; only of `rollout`, when given.
     async fn events(&self, after: i64, rollout: Option<RolloutId>, limit: u32) -> Result<Vec<StoredEvent>, StoreError>;
+    /// The last events of a cluster in a rollout, in order, at most `limit`.
+    async fn history(&self, cluster: ClusterId, rollout: RolloutId, limit: u32)
+    -> Result<Vec<StoredEvent>, StoreError>;
     /// The last event's place and hash: `(0, zeros)` while there is none.
     async fn audit_head(&self) -> Result<(i64, String), StoreError>;
     /// Wakes whoever waits for events or work: the highest `seq` that this process has seen committed.

@@ -25,6 +25,10 @@ const LAYOUTS: &[Layout] = &[
         sqlite: include_str!("../../migrations/sqlite/0003_sealings.sql"),
         postgres: include_str!("../../migrations/postgres/0003_sealings.sql"),
     },
+    Layout {
+        sqlite: include_str!("../../migrations/sqlite/0004_histories.sql"),
+        postgres: include_str!("../../migrations/postgres/0004_histories.sql"),
+    },
 ];
 
 /// The layout that this version works with.

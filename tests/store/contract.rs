@@ -54,6 +54,7 @@ macro_rules! promises {
             a_refused_change_leaves_no_event,
             followers_are_woken_by_commits,
             events_can_be_read_by_rollout,
+            a_clusters_history_in_a_rollout_is_its_last_events,
             tokens_are_found_by_their_hash_and_revoked_once,
             an_answer_is_kept_for_the_first_who_gives_it,
         );
@@ -750,6 +751,20 @@ pub async fn events_can_be_read_by_rollout(backend: &dyn Backend) {
     assert_eq!(seqs(store.events(1, Some(one), 10).await.unwrap()), [4]);
     assert_eq!(seqs(store.events(0, None, 2).await.unwrap()), [1, 2]);
     assert_eq!(seqs(store.events(2, None, 10).await.unwrap()), [3, 4]);
+}
+
+pub async fn a_clusters_history_in_a_rollout_is_its_last_events(backend: &dyn Backend) {
+    let store = backend.open().await;
+    let about = |cluster, rollout| {
+        let subject = Subject { cluster: Some(cluster), rollout, ..Subject::default() };
+        Event { subject, ..event(EventType::JobCreated) }
+    };
+    let (berlin, rome) = (cluster_id(), cluster_id());
+    let (one, other) = (Some(rollout_id()), Some(rollout_id()));
+    let all = [(berlin, one), (rome, one), (berlin, one), (berlin, None), (berlin, other), (berlin, one)];
+    store.record(all.into_iter().map(|(cluster, rollout)| about(cluster, rollout)).collect()).await.unwrap();
+    let last = store.history(berlin, one.unwrap(), 2).await.unwrap();
+    assert_eq!(last.into_iter().map(|event| event.seq).collect::<Vec<_>>(), [3, 6]);
 }
 
 pub async fn tokens_are_found_by_their_hash_and_revoked_once(backend: &dyn Backend) {
