@@ -1,7 +1,7 @@
 //! Rollouts with their waves, and the targets that change with them.
 
 use super::failure::{conflict, exactly_one};
-use super::session::{Columns, Session, Value, statements};
+use super::session::{Columns, Dialect, Session, Value, statements};
 use super::targets::{self, task_row};
 use super::writer::Change;
 use super::{NewRollout, RolloutChange, Snapshot, StoreError};
@@ -22,6 +22,7 @@ statements! {
     BY_ID = concat!("select ", rollout_columns!(), " from rollouts where id = $1");
     PAGE = concat!("select ", rollout_columns!(), " from rollouts where id < $1 order by id desc limit $2");
     UNFINISHED = "select id from rollouts where state <> 'finished' order by id";
+    UNFINISHED_OF_PLAN = "select id from rollouts where plan = $1 and state <> 'finished' limit 1";
     INSERT = "
         insert into rollouts (id, plan, fleet, group_name, revision, state, state_body, started_at_us, started_by,
             deadline_us, finished_at_us, version)
@@ -60,11 +61,21 @@ const CHANGE_TARGETS_TAIL: &str = ")
 /// After the newest: a page that begins there begins with the first rollout.
 const AFTER_ALL: &str = "g";
 
-/// Stores a rollout with its waves, targets and tasks.
+/// On Postgres several daemons write at once: whoever starts a rollout of that plan does so behind this lock.
+const LOCK_PLAN: &str = "select digest from plans where digest = $1 for update";
+
+/// Stores a rollout with its waves, targets and tasks. One plan has one unfinished rollout.
 pub(super) async fn start(change: &mut Change<'_>, new: NewRollout, events: Vec<Event>) -> Result<(), StoreError> {
     let NewRollout { rollout, waves, targets } = new;
     let Rollout { id, plan, fleet, group, revision, state, started_at, started_by, deadline, finished_at, version } =
         rollout;
+    if change.session.dialect() == Dialect::Postgres {
+        change.session.row(LOCK_PLAN, vec![plan.as_str().into()]).await?;
+    }
+    if let Some(unfinished) = change.session.row(UNFINISHED_OF_PLAN, vec![plan.as_str().into()]).await? {
+        let name = format!("{} of this plan", unfinished.columns().text()?);
+        return Err(StoreError::Exists { what: "rollout", name });
+    }
     let values = vec![
         Value::text(id),
         plan.as_str().into(),

@@ -1,6 +1,7 @@
 //! The promises, one function each.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleetlift::audit::chain;
@@ -31,6 +32,7 @@ macro_rules! promises {
             an_inventory_is_read_again_at_once_when_a_rollout_is_done_with_its_cluster,
             fleets_and_plans_come_back_as_they_were,
             a_rollout_comes_back_as_it_was_started,
+            a_plan_is_carried_out_by_one_rollout_at_a_time,
             a_rollout_is_changed_only_by_who_read_it_last,
             a_rollout_takes_waiting_targets_with_it_or_nothing,
             nothing_starts_in_a_rollout_that_is_not_running,
@@ -291,6 +293,31 @@ pub async fn a_rollout_comes_back_as_it_was_started(backend: &dyn Backend) {
     let work = scene.store.target_work(scene.targets[7].id).await.unwrap();
     assert_eq!((work.target, work.rollout), (scene.targets[7].clone(), scene.rollout.clone()));
     assert_eq!((work.tasks, work.open_attempt), (vec![scene.tasks[7].clone()], None));
+}
+
+pub async fn a_plan_is_carried_out_by_one_rollout_at_a_time(backend: &dyn Backend) {
+    let stores = [backend.open().await, backend.open().await];
+    stores[0].hub(NewHub { id: hub_id(), at: NOW }).await.unwrap();
+    let plan = stored_plan(stores[0].as_ref(), "{}").await;
+    let starts = (0..16).map(|n| {
+        let (store, new) = (Arc::clone(&stores[n % 2]), new_rollout(&plan, &[]));
+        tokio::spawn(async move { store.start_rollout(new, vec![event(EventType::RolloutStarted)]).await })
+    });
+    let started: Vec<_> = futures::future::join_all(starts).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(started.iter().filter(|started| started.is_ok()).count(), 1, "{started:?}");
+    let refused = started.iter().filter(|one| matches!(one, Err(StoreError::Exists { what: "rollout", .. }))).count();
+    assert_eq!(refused, 15, "{started:?}");
+    let [unfinished] = stores[0].unfinished_rollouts().await.unwrap()[..] else { panic!("one was started") };
+    let change = RolloutChange {
+        rollout: unfinished,
+        version: 1,
+        state: Some(RolloutState::Finished { verdict: Verdict::Failed { reason: "it did".into() } }),
+        finished_at: Some(NOW),
+        waves: vec![],
+        targets: vec![],
+    };
+    stores[0].change_rollout(change, vec![]).await.unwrap();
+    stores[1].start_rollout(new_rollout(&plan, &[]), vec![]).await.unwrap();
 }
 
 pub async fn a_rollout_is_changed_only_by_who_read_it_last(backend: &dyn Backend) {
