@@ -9,4 +9,5 @@ mod crashes;
 mod hub;
 mod outcomes;
 mod site;
+mod typed;
 mod waiting;

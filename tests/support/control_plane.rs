@@ -172,6 +172,15 @@ impl ControlPlane {
         assert!(self.ready().await, "the API server comes back");
     }
 
+    /// Rebuilds the cluster from nothing, at the same address and with the same certificates: another cluster.
+    pub async fn rebuild(&self) {
+        self.order("kill kube-apiserver");
+        self.order("kill etcd");
+        fs::remove_dir_all(self.folder.join("etcd")).expect("nobody uses it");
+        self.order("start etcd");
+        self.start_api_server().await;
+    }
+
     /// Stops the API server's process without ending it: connections stay open and nothing answers.
     pub fn freeze_api_server(&self) {
         self.order("freeze kube-apiserver");
