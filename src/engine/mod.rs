@@ -6,6 +6,7 @@
 
 pub mod decide;
 mod every;
+mod followed;
 mod inventory;
 mod lease;
 mod plans;

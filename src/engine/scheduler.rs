@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::decide::rollout::{Decision, InUse, Scene, decide};
 use super::every::every;
+use super::followed::Followed;
 use super::lease::Held;
 use super::plans::Plans;
 use super::{Engine, step};
+use crate::domain::Timestamp;
 use crate::domain::event::{Actor, Event, EventType, Subject};
 use crate::domain::rollout::{PauseCause, RolloutState, Wave};
 use crate::domain::target::{Target, TargetState};
-use crate::domain::{RolloutId, Timestamp};
 use crate::store::{Lease, RolloutChange, Snapshot, StartTarget, StoreError};
 
 /// How often rollouts are looked at when nothing is committed: the floor under the hint.
@@ -30,9 +31,10 @@ const STARTS_AT_ONCE: usize = 64;
 /// Decides until `stop` is cancelled.
 pub async fn run(engine: Arc<Engine>, plans: Arc<Plans>, held: watch::Receiver<Option<Held>>, stop: CancellationToken) {
     let mut hint = engine.store.committed();
+    let followed = Mutex::new(Followed::default());
     every(&stop, &mut hint, || async {
         let Some(Held { lease, .. }) = *held.borrow() else { return LOOK_SOON };
-        match look(&engine, &plans, lease).await {
+        match look(&engine, &plans, &mut *followed.lock().await, lease).await {
             Ok(wait) => wait,
             Err(error) => {
                 tracing::warn!(%error, "rollouts could not be looked at, trying again");
@@ -44,10 +46,17 @@ pub async fn run(engine: Arc<Engine>, plans: Arc<Plans>, held: watch::Receiver<O
 }
 
 /// One look at every rollout that is not finished; says when to look again.
-async fn look(engine: &Engine, plans: &Plans, lease: Lease) -> Result<Duration, StoreError> {
+async fn look(engine: &Engine, plans: &Plans, followed: &mut Followed, lease: Lease) -> Result<Duration, StoreError> {
     let mut wait = LOOK_EVERY;
-    for rollout in engine.store.unfinished_rollouts().await? {
-        match one(engine, plans, lease, rollout).await {
+    let unfinished = engine.store.unfinished_rollouts().await?;
+    followed.keep_only(&unfinished);
+    for rollout in unfinished {
+        let snapshot = followed.snapshot(&*engine.store, rollout, engine.clock.now()).await;
+        let next = match snapshot {
+            Ok(snapshot) => one(engine, plans, lease, snapshot).await,
+            Err(error) => Err(error),
+        };
+        match next {
             Ok(next) => wait = wait.min(next),
             // Somebody else decided first: what they wrote is read the next time.
             Err(StoreError::Conflict { .. }) => wait = wait.min(LOOK_SOON),
@@ -58,8 +67,7 @@ async fn look(engine: &Engine, plans: &Plans, lease: Lease) -> Result<Duration, 
     Ok(wait)
 }
 
-async fn one(engine: &Engine, plans: &Plans, lease: Lease, id: RolloutId) -> Result<Duration, StoreError> {
-    let snapshot = engine.store.snapshot(id).await?;
+async fn one(engine: &Engine, plans: &Plans, lease: Lease, snapshot: &Snapshot) -> Result<Duration, StoreError> {
     let plan = plans.of(&*engine.store, &snapshot.rollout.plan).await?;
     let in_use: InUse = engine.store.usage().await?.into_iter().map(|usage| (usage.scope, usage.in_use)).collect();
     let now = engine.clock.now();
@@ -72,7 +80,7 @@ async fn one(engine: &Engine, plans: &Plans, lease: Lease, id: RolloutId) -> Res
     };
     let Decision { state, waves, skipped, starts, look_at } = decide(&scene, &in_use, now);
     if state.is_some() || !waves.is_empty() || !skipped.is_empty() {
-        change(engine, &snapshot, state, waves, skipped, now).await?;
+        change(engine, snapshot, state, waves, skipped, now).await?;
         return Ok(Duration::ZERO);
     }
     let mut wait = look_at.map_or(LOOK_EVERY, |at| at.since(now));
@@ -81,7 +89,7 @@ async fn one(engine: &Engine, plans: &Plans, lease: Lease, id: RolloutId) -> Res
     }
     let mut free_since = free_since(&snapshot.targets).into_iter();
     // Side by side, so that one group commit starts many.
-    let starting = starts.into_iter().map(|(target, claims)| start(engine, lease, &snapshot, target, claims, now));
+    let starting = starts.into_iter().map(|(target, claims)| start(engine, lease, snapshot, target, claims, now));
     let mut starting = stream::iter(starting).buffered(STARTS_AT_ONCE);
     while let Some(started) = starting.next().await {
         match started {

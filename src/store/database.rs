@@ -221,7 +221,11 @@ impl Store for Database {
     }
 
     async fn snapshot(&self, id: RolloutId) -> Result<Snapshot, StoreError> {
-        read_at_once!(self, rollouts::snapshot, id)
+        read_at_once!(self, rollouts::snapshot, id, None)
+    }
+
+    async fn snapshot_since(&self, id: RolloutId, after: i64) -> Result<Snapshot, StoreError> {
+        read_at_once!(self, rollouts::snapshot, id, Some(after))
     }
 
     async fn change_rollout(&self, change: RolloutChange, events: Vec<Event>) -> Result<(), StoreError> {

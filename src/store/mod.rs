@@ -196,6 +196,8 @@ pub trait Store: Send + Sync {
     async fn unfinished_rollouts(&self) -> Result<Vec<RolloutId>, StoreError>;
     /// One rollout with its waves and targets, read in one transaction.
     async fn snapshot(&self, id: RolloutId) -> Result<Snapshot, StoreError>;
+    /// The same, with only those targets that something happened to after event `after`.
+    async fn snapshot_since(&self, id: RolloutId, after: i64) -> Result<Snapshot, StoreError>;
     /// Changes a rollout's state and waves where its version is still `version`.
     async fn change_rollout(&self, change: RolloutChange, events: Vec<Event>) -> Result<(), StoreError>;
     /// How much of every scope is in use.

@@ -117,11 +117,13 @@ pub struct NewRollout {
 /// One rollout with its waves and targets, at one instant.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
+    /// The last event that is in it.
+    pub end: i64,
     /// The rollout.
     pub rollout: Rollout,
     /// Its waves, in order.
     pub waves: Vec<Wave>,
-    /// Its targets, by wave and position.
+    /// Its targets, by wave and position; those of them that were asked for.
     pub targets: Vec<Target>,
 }
 

@@ -1,5 +1,6 @@
 //! Rollouts with their waves, and the targets that change with them.
 
+use super::events;
 use super::failure::{conflict, exactly_one};
 use super::session::{Columns, Dialect, Session, Value, statements};
 use super::targets::{self, task_row};
@@ -126,13 +127,21 @@ pub(super) async fn unfinished(session: &mut Session<'_>) -> Result<Vec<RolloutI
 }
 
 /// One rollout with everything that decides about it.
-pub(super) async fn snapshot(session: &mut Session<'_>, id: RolloutId) -> Result<Snapshot, StoreError> {
+pub(super) async fn snapshot(
+    session: &mut Session<'_>,
+    id: RolloutId,
+    after: Option<i64>,
+) -> Result<Snapshot, StoreError> {
+    let end = events::head(session).await?.seq;
     let row = session.row(BY_ID, vec![Value::text(id)]).await?;
     let row = row.ok_or_else(|| StoreError::NotFound { what: "rollout", name: id.to_string() })?;
     let rows = session.rows(WAVES, vec![Value::text(id)]).await?;
     let waves = rows.iter().map(|row| wave(&mut row.columns())).collect::<Result<_, _>>()?;
-    let targets = targets::of_rollout(session, id).await?;
-    Ok(Snapshot { rollout: rollout(&mut row.columns())?, waves, targets })
+    let targets = match after {
+        None => targets::of_rollout(session, id).await?,
+        Some(after) => targets::changed(session, id, after).await?,
+    };
+    Ok(Snapshot { end, rollout: rollout(&mut row.columns())?, waves, targets })
 }
 
 /// Changes a rollout's state and waves, and targets that do not run, as one.

@@ -37,6 +37,9 @@ pub(super) use task_columns;
 statements! {
     OF_ROLLOUT = concat!(
         "select ", target_columns!(), " from targets where rollout = $1 order by wave, position");
+    CHANGED = concat!(
+        "select ", target_columns!(), " from targets where rollout = $1
+            and cluster in (select cluster from events where rollout = $1 and seq > $2) order by wave, position");
     TASKS = concat!("select ", task_columns!(), " from tasks where target = $1 order by position");
     // Only what waits, as it was read, of a rollout that starts targets: a pause that came in between wins.
     START = "
@@ -265,6 +268,16 @@ pub(super) async fn change(
 /// The targets of a rollout, by wave and position.
 pub(super) async fn of_rollout(session: &mut Session<'_>, rollout: RolloutId) -> Result<Vec<Target>, StoreError> {
     let rows = session.rows(OF_ROLLOUT, vec![Value::text(rollout)]).await?;
+    rows.iter().map(|row| target(&mut row.columns())).collect()
+}
+
+/// Those targets of a rollout that something happened to after that event, by wave and position.
+pub(super) async fn changed(
+    session: &mut Session<'_>,
+    rollout: RolloutId,
+    after: i64,
+) -> Result<Vec<Target>, StoreError> {
+    let rows = session.rows(CHANGED, vec![Value::text(rollout), after.into()]).await?;
     rows.iter().map(|row| target(&mut row.columns())).collect()
 }
 

@@ -32,6 +32,7 @@ macro_rules! promises {
             an_inventory_is_read_again_at_once_when_a_rollout_is_done_with_its_cluster,
             fleets_and_plans_come_back_as_they_were,
             a_rollout_comes_back_as_it_was_started,
+            a_rollout_is_followed_by_what_changed,
             a_plan_is_carried_out_by_one_rollout_at_a_time,
             a_rollout_is_changed_only_by_who_read_it_last,
             a_rollout_takes_waiting_targets_with_it_or_nothing,
@@ -293,6 +294,23 @@ pub async fn a_rollout_comes_back_as_it_was_started(backend: &dyn Backend) {
     let work = scene.store.target_work(scene.targets[7].id).await.unwrap();
     assert_eq!((work.target, work.rollout), (scene.targets[7].clone(), scene.rollout.clone()));
     assert_eq!((work.tasks, work.open_attempt), (vec![scene.tasks[7].clone()], None));
+}
+
+pub async fn a_rollout_is_followed_by_what_changed(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 3).await;
+    let id = scene.rollout.id;
+    let before = scene.store.snapshot(id).await.unwrap();
+    assert_eq!(scene.store.snapshot_since(id, before.end).await.unwrap().targets, []);
+    let started = &scene.targets[1];
+    let subject = Subject { cluster: Some(started.cluster), rollout: Some(id), ..Subject::default() };
+    let told = vec![Event { subject, ..event(EventType::TargetStarted) }];
+    scene.store.start_target(scene.start(1, scene.lease, vec![]), told).await.unwrap();
+    scene.store.record(vec![event(EventType::RequestDenied)]).await.unwrap();
+    let news = scene.store.snapshot_since(id, before.end).await.unwrap();
+    let whole = scene.store.snapshot(id).await.unwrap();
+    assert_eq!(news.targets, [whole.targets[1].clone()]);
+    assert_eq!((news.end, &news.rollout, &news.waves), (before.end + 2, &whole.rollout, &whole.waves));
+    assert_eq!(scene.store.snapshot_since(id, news.end).await.unwrap().targets, []);
 }
 
 pub async fn a_plan_is_carried_out_by_one_rollout_at_a_time(backend: &dyn Backend) {
