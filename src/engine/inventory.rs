@@ -91,6 +91,9 @@ async fn read_one(engine: &Engine, id: ClusterId) -> Result<(), Unread> {
                 // There is a third of its life left to try again in; `cluster check` warns before the end.
                 tracing::warn!(cluster.name = %cluster.name, %error, "the cluster's token could not be renewed yet");
             }
+            // Most are read when a rollout is done with the cluster: its connection, some 60 KiB, would be idle from now
+            // on. Whoever does work there holds it, and connects anew the next time.
+            engine.connections.forget(id);
             Ok(())
         }
         Err(error) => {
