@@ -114,15 +114,15 @@ impl Waiting {
         Self { cluster, operators, resource, from, to }
     }
 
-    /// A Jiva volume from before 1.9 with two replicas, made in `home`.
-    pub async fn to_split(cluster: TestCluster, home: Home) -> Self {
+    /// A Jiva volume from before 1.9 with a replica on each of these nodes, made in `home`.
+    pub async fn to_split(cluster: TestCluster, home: Home, nodes: &[&str]) -> Self {
         let (from, to) = ("1.8.0", "2.12.2");
         let kind = ResourceKind::LegacyJivaVolume;
         let resource = ResourceRef { kind, name: name_of(kind, &cluster.namespace) };
         let objects = openebs::on(&cluster);
         objects.maya_apiserver(to).await;
         let namespace = home.namespace(&cluster);
-        objects.jiva_volume_to_split(&resource.name, from, &["n1", "n2"], namespace).await;
+        objects.jiva_volume_to_split(&resource.name, from, nodes, namespace).await;
         if home == Home::Claim {
             bind_claims_namespace(&cluster).await;
         }
@@ -289,7 +289,7 @@ impl Site {
         let cluster = TestCluster::new().await;
         let node = Node::join(&cluster).await;
         let claims_node = Node::join_for(&cluster, &cluster.claims_namespace).await;
-        Self::of(Waiting::to_split(cluster, home).await, node, Some(claims_node)).await
+        Self::of(Waiting::to_split(cluster, home, &["n1", "n2"]).await, node, Some(claims_node)).await
     }
 
     /// With a legacy cStor volume in its claim's namespace, on the shared control plane, under the executor's rights.

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex};
 use fleetlift::openebs::UpgradeTask;
 use futures::StreamExt as _;
 use kube::ResourceExt as _;
+use kube::api::ListParams;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use tokio::task::JoinHandle;
 
 use crate::attempt::IMAGE;
 use crate::hub::{CALM, Hub};
 use crate::operators::{Answer, Operators};
-use crate::real_node::RealNode;
+use crate::real_node::{RealNode, follow_controller};
 use crate::support::{TestCluster, openebs};
 use crate::verdicts::Trouble;
 
@@ -47,43 +48,44 @@ impl Drop for Saboteur {
     }
 }
 
+/// One of each kind, all in one cluster.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a real node: tests/node/run"]
-async fn a_kubelet_that_is_killed_in_each_step_costs_no_attempt() {
+async fn a_kubelet_that_is_killed_in_each_step_of_each_kind_costs_no_attempt() {
     let node = RealNode::shared().await;
     let cluster = TestCluster::new().await;
-    let volume = format!("pvc-{}", cluster.namespace);
+    let named = |engine: &str| format!("{engine}-{}", cluster.namespace);
+    let (jiva, cstor, legacy_jiva, legacy_cstor, claim) =
+        (named("jiva"), named("cstor"), named("old-jiva"), named("old-cstor"), named("spc"));
+    let (from, to) = ("2.11.0", "2.12.2");
     let objects = openebs::on(&cluster);
-    objects.csi_operators("3.6.0").await;
-    objects.pool_cluster("cspc-a", "3.5.0", &["n1"]).await;
-    objects.jiva_volume(&volume, "3.5.0", 1).await;
+    objects.csi_operators(to).await;
+    objects.maya_apiserver(to).await;
+    objects.pool_cluster("cspc-a", from, &["n1"]).await;
+    objects.cstor_volume(&cstor, from, "cspc-a", &["cspc-a-n1"]).await;
+    objects.jiva_volume(&jiva, from, 1).await;
+    objects.storage_pool_claim(&claim, from, &["n1"]).await;
+    objects.legacy_cstor_volume(&legacy_cstor, from, &[&format!("{claim}-n1")]).await;
+    objects.legacy_jiva_volume(&legacy_jiva, from, 1).await;
     openebs::all_rolled_out(&cluster).await;
+    let _routes = follow_controller(&cluster, &cluster.namespace, &legacy_jiva);
     let _operators = Operators::looking_every(CALM, &cluster);
     let hub = Hub::over(&cluster);
-    hub.register(&cluster, "3.6.0", IMAGE, "10m", 1).await;
-    let plan = hub.plan(&["cspc-a", &volume], 3);
+    hub.register(&cluster, to, IMAGE, "10m", 1).await;
+    let plan = hub.plan(&["cspc-a", &claim, &cstor, &jiva, &legacy_cstor, &legacy_jiva], 8);
     let saboteur = Saboteur::at_work(&cluster, node);
     hub.ok(&["rollout", "start", &plan]);
     assert_eq!(hub.verdict().0, "succeeded", "{}", hub.explain());
 
     let struck = saboteur.struck.lock().unwrap().clone();
-    let jiva = format!("upgrade-jiva-csi-volume-{volume}");
-    let pool = "upgrade-cstor-cspi-cspc-a-n1".to_owned();
-    let parent = "upgrade-cstor-cspc-cspc-a".to_owned();
-    let expected: BTreeSet<(String, String)> = [
-        (&pool, "PRE_UPGRADE"),
-        (&pool, "POOL_INSTANCE_UPGRADE"),
-        (&parent, "PRE_UPGRADE"),
-        (&parent, "POOL_INSTANCE_UPGRADE"),
-        (&parent, "VERIFY"),
-        (&jiva, "PRE_UPGRADE"),
-        (&jiva, "REPLICA_UPGRADE"),
-        (&jiva, "TARGET_UPGRADE"),
-    ]
-    .into_iter()
-    .map(|(task, step)| (task.clone(), step.to_owned()))
-    .collect();
-    assert_eq!(struck, expected);
+    let tasks = cluster.api::<UpgradeTask>().list(&ListParams::default()).await.unwrap().items;
+    assert_eq!(tasks.len(), 8, "one for each kind");
+    let steps = |task: &UpgradeTask| -> Vec<(String, String)> {
+        let done = task.status.upgrade_detailed_statuses.iter();
+        done.map(|step| (task.name_any(), step.step.clone())).collect()
+    };
+    assert!(tasks.iter().all(|task| steps(task).len() >= 2), "{tasks:#?}");
+    assert_eq!(struck, tasks.iter().flat_map(steps).collect());
 }
 
 #[tokio::test(flavor = "multi_thread")]

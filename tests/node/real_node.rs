@@ -5,15 +5,17 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Node;
-use kube::api::{Api, Patch, PatchParams};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::json;
 use tokio::sync::OnceCell;
 
-use crate::support::{ControlPlane, until};
+use crate::support::{ControlPlane, TestCluster, until};
 
-const NAME: &str = "node-1";
+/// Its name.
+pub const NAME: &str = "node-1";
 
 /// The node; it ends with the process.
 pub struct RealNode {
@@ -146,6 +148,30 @@ impl Shepherd {
         self.answers.read_line(&mut answer).unwrap();
         assert_eq!(answer.trim(), "done", "the shepherd does {line:?}");
     }
+}
+
+/// What kube-proxy would do: the address of a Jiva volume's Service, which is in that namespace now, leads to the
+/// controller's Pod, whichever and wherever that is at the time.
+pub fn follow_controller(cluster: &TestCluster, namespace: &str, volume: &str) -> tokio::task::JoinHandle<()> {
+    let services: Api<Service> = Api::namespaced(cluster.client.clone(), namespace);
+    let pods: Api<Pod> = Api::all(cluster.client.clone());
+    let service = format!("{volume}-ctrl-svc");
+    let controller = ListParams::default()
+        .labels(&format!("openebs.io/controller=jiva-controller,openebs.io/persistent-volume={volume}"));
+    tokio::spawn(async move {
+        let service = services.get(&service).await.unwrap();
+        let address = service.spec.and_then(|spec| spec.cluster_ip).unwrap();
+        let mut led_to = String::new();
+        loop {
+            let found = pods.list(&controller).await.map(|list| list.items).unwrap_or_default();
+            let ip = found.into_iter().filter_map(|pod| pod.status?.pod_ip).next_back().unwrap_or_default();
+            if !ip.is_empty() && ip != led_to {
+                route_to_service(&address, 9501, &format!("{ip}:9501"));
+                led_to = ip;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
 }
 
 /// Leads what is sent to a Service's address to `there`; what led it elsewhere before is forgotten.

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use fleetlift::domain::ResourceKind;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
+use serde_json::json;
 
-use crate::arrange::Waiting;
+use crate::arrange::{Home, Waiting};
 use crate::attempt::{Attempt, IMAGE};
-use crate::real_node::{RealNode, route_to_service};
+use crate::real_node::{NAME, RealNode, follow_controller};
 use crate::support::TestCluster;
 
 /// A resource of that kind on the real node, rolled out.
@@ -21,8 +22,15 @@ pub async fn waiting(kind: ResourceKind) -> Waiting {
 
 async fn is_upgraded_by_a_job(kind: ResourceKind) {
     let site = waiting(kind).await;
-    let routes = (kind == ResourceKind::LegacyJivaVolume).then(|| follow_controller(&site));
-    let attempt = Attempt::begin(&site, 1, IMAGE, Duration::from_mins(5)).await;
+    is_upgraded(&site, &site.cluster.namespace).await;
+}
+
+/// One Job does it, and nothing of what was before runs on; the resource's parts are in namespace `home`.
+async fn is_upgraded(site: &Waiting, home: &str) {
+    let Waiting { cluster, resource, .. } = site;
+    let routes =
+        (resource.kind == ResourceKind::LegacyJivaVolume).then(|| follow_controller(cluster, home, &resource.name));
+    let attempt = Attempt::begin(site, 1, IMAGE, Duration::from_mins(5)).await;
     let verdict = attempt.verdict().await;
     let task = attempt.task().await;
     assert_eq!(verdict.0, "Complete", "{:?}: {:?}", attempt.last_words().await, task.status);
@@ -30,7 +38,7 @@ async fn is_upgraded_by_a_job(kind: ResourceKind) {
     let (code, words) = attempt.last_words().await;
     assert_eq!((code, words.phase.as_str()), (0, "Success"));
     assert_eq!(site.left_behind().await, vec![]);
-    assert!(old_pods(&site).await.is_empty(), "{:?}", old_pods(&site).await);
+    assert!(old_pods(site).await.is_empty(), "{:?}", old_pods(site).await);
     drop(routes);
 }
 
@@ -53,28 +61,6 @@ async fn old_pods(site: &Waiting) -> Vec<String> {
     names.into_iter().filter(asked).collect()
 }
 
-/// What kube-proxy would do: the Service's address leads to the controller's Pod, whichever that is at the time.
-fn follow_controller(site: &Waiting) -> tokio::task::JoinHandle<()> {
-    let (services, pods) = (site.cluster.api::<Service>(), site.cluster.api::<Pod>());
-    let volume = site.resource.name.clone();
-    tokio::spawn(async move {
-        let service = services.get(&format!("{volume}-ctrl-svc")).await.unwrap();
-        let address = service.spec.and_then(|spec| spec.cluster_ip).unwrap();
-        let controller = ListParams::default()
-            .labels(&format!("openebs.io/controller=jiva-controller,openebs.io/persistent-volume={volume}"));
-        let mut led_to = String::new();
-        loop {
-            let found = pods.list(&controller).await.map(|list| list.items).unwrap_or_default();
-            let ip = found.into_iter().filter_map(|pod| pod.status?.pod_ip).next_back().unwrap_or_default();
-            if !ip.is_empty() && ip != led_to {
-                route_to_service(&address, 9501, &format!("{ip}:9501"));
-                led_to = ip;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    })
-}
-
 macro_rules! upgraded {
     ($($test:ident: $kind:ident;)*) => {$(
         #[tokio::test]
@@ -94,4 +80,29 @@ upgraded! {
     a_storage_pool_claim_is_upgraded_by_a_job: StoragePoolClaim;
     a_legacy_cstor_volume_is_upgraded_by_a_job: LegacyCstorVolume;
     a_legacy_jiva_volume_is_upgraded_by_a_job: LegacyJivaVolume;
+}
+
+/// It was made in its claim's namespace by one of the first releases, and a Pod that uses it says where its target runs.
+#[tokio::test]
+#[ignore = "needs a real node: tests/node/run"]
+async fn a_jiva_volume_from_before_1_9_is_split_and_moved_by_a_job() {
+    RealNode::shared().await;
+    let site = Waiting::to_split(TestCluster::new().await, Home::Claim, &[NAME]).await;
+    let (shop, openebs) = (&site.cluster.claims_namespace, &site.cluster.namespace);
+    for namespace in [shop, openebs] {
+        let user = json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "shop", "namespace": namespace, "labels": {"openebs.io/target-affinity": "shop"}},
+            "spec": {"containers": [{"name": "shop", "image": "quay.io/openebs/jiva:2.12.2"}]}});
+        site.cluster.apply(&user).await;
+    }
+    site.wait_rolled_out().await;
+    is_upgraded(&site, shop).await;
+    let volume = &site.resource.name;
+    let deployment = async |name: String| site.cluster.get("apps/v1", "Deployment", &name).await;
+    assert!(deployment(format!("{volume}-rep")).await.is_none());
+    assert!(deployment(format!("{volume}-rep-1")).await.is_some());
+    let moved = site.cluster.get("v1", "Service", &format!("{volume}-ctrl-svc")).await;
+    assert!(moved.is_some(), "its Service is in OpenEBS's namespace now");
+    // As on any node: made by the kubelet for the replica.
+    std::fs::remove_dir(format!("/var/openebs/{volume}")).unwrap();
 }
