@@ -90,17 +90,18 @@ fn pod_seen(pod: &Pod) -> PodSeen {
     }
 }
 
-/// Why a Pod does not run: what its containers wait for, else why it has no node, else why it was evicted.
+/// Why a Pod does not run: what its containers wait for, else why it has no node, else why its node ended it.
 fn waiting(pod: &Pod) -> Option<String> {
     let status = pod.status.as_ref()?;
     let mut containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let sentence = |reason: &str, message: &Option<String>| match message.as_deref().map(str::trim) {
+        Some(message) if !message.is_empty() => format!("{reason}: {message}"),
+        _ => reason.to_owned(),
+    };
     let reason = |container: &ContainerStatus| match container.state.as_ref()? {
         ContainerState { waiting: Some(waiting), .. } => {
             let reason = waiting.reason.as_deref().filter(|reason| *reason != "PodInitializing")?;
-            Some(match waiting.message.as_deref().filter(|message| !message.is_empty()) {
-                Some(message) => format!("{reason}: {message}"),
-                None => reason.to_owned(),
-            })
+            Some(sentence(reason, &waiting.message))
         }
         _ => None,
     };
@@ -111,7 +112,10 @@ fn waiting(pod: &Pod) -> Option<String> {
         let message = condition.message.as_deref().unwrap_or_default();
         Some(format!("{}: {message}", condition.reason.as_deref().unwrap_or("Unschedulable")))
     };
-    containers.find_map(reason).or_else(unscheduled).or_else(|| status.reason.clone())
+    containers
+        .find_map(reason)
+        .or_else(unscheduled)
+        .or_else(|| Some(sentence(status.reason.as_deref()?, &status.message)))
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ pub struct PodSeen {
     pub name: String,
     /// `Pending`, `Running`, `Succeeded` or `Failed`.
     pub phase: String,
-    /// Why it waits: `ImagePullBackOff`, `Unschedulable`, …
+    /// Why it waits: `ImagePullBackOff`, `Unschedulable`, …; of one that has ended, why its node ended it: `Evicted`, …
     pub waiting: Option<String>,
     /// How the container `upgrade` ended.
     pub exit_code: Option<i32>,

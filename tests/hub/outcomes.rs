@@ -8,6 +8,7 @@ use kube::api::ListParams;
 use crate::hub::Hub;
 use crate::site::Site;
 use crate::support::crew::Play;
+use crate::support::{Ending, until};
 
 const QUICK: &str = "waves: [{name: all}], retries: {attempts: 2, backoff: {first: 1s, longest: 1s}}, \
     deadlines: {task: 1m}";
@@ -98,6 +99,32 @@ async fn an_executor_that_fails_at_the_end_gets_another_attempt_though_the_versi
     let seen = hub.finished(&rollout).await;
     assert_eq!(seen.verdict.as_deref(), Some("succeeded"), "{seen:#?}");
     assert_eq!(hub.outcomes(&rollout).await["jivaVolume/pvc-hub-nearly"], ("succeeded".to_owned(), 2));
+    site.witness.assert_never_two_at_once();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_executor_that_its_node_evicts_costs_an_attempt_and_is_explained() {
+    let site = Site::with_volumes(&["pvc-hub-evicted"]).await;
+    site.crew.plan("pvc-hub-evicted", &[Play::Hangs, Play::Hangs]);
+    let hub = Hub::new().await;
+    hub.apply(QUICK).await;
+    hub.register(&site.cluster, "berlin").await;
+    let rollout = hub.rollout().await;
+    for number in 1..=2 {
+        let job = until("its Job runs", || async {
+            let account = site.witness.accounts().remove("jivaVolume/pvc-hub-evicted")?;
+            let jobs = site.cluster.api::<Job>().list(&ListParams::default()).await.ok()?.items;
+            let unfinished = jobs.into_iter().find(|job| job.status.as_ref().is_some_and(|one| one.active == Some(1)));
+            unfinished.filter(|_| account.jobs.len() == number).and_then(|job| job.metadata.name)
+        })
+        .await;
+        let pod = site.node.running_pod(&job).await;
+        site.node.end_pod(&pod, Ending::Evicted).await;
+    }
+    assert_eq!(hub.finished(&rollout).await.verdict.as_deref(), Some("failed"));
+    let result = &hub.results(&rollout).await[0];
+    assert_eq!((result.outcome.as_str(), result.attempts), ("failed", 2));
+    assert!(result.reason.contains("Evicted: The node was low on resource: memory."), "{}", result.reason);
     site.witness.assert_never_two_at_once();
 }
 

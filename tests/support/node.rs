@@ -32,6 +32,8 @@ pub enum Ending<'a> {
     Succeeds,
     /// With that exit code, and that for its last words (the termination message).
     Fails { code: i32, message: &'a str },
+    /// By its node, which needs the room and leaves it no time for last words.
+    Evicted,
 }
 
 #[derive(Default)]
@@ -233,6 +235,10 @@ fn ended(pod: &Pod, ending: Ending<'_>) -> Value {
     let (phase, code, reason, message) = match ending {
         Ending::Succeeds => ("Succeeded", 0, "Completed", ""),
         Ending::Fails { code, message } => ("Failed", code, "Error", message),
+        Ending::Evicted => {
+            return json!({"status": {"phase": "Failed", "reason": "Evicted",
+                "message": "The node was low on resource: memory. "}});
+        }
     };
     let now = now();
     let state = json!({"running": null, "terminated": {"exitCode": code, "reason": reason, "message": message,

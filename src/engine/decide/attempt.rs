@@ -181,10 +181,10 @@ fn judge_complete(attempt: &Attempt, from: &Version, to: &Version, seen: &Observ
 
 fn judge_failed(from: &Version, to: &Version, seen: &Observation, reason: &str, message: &str) -> Step {
     let Some(resource) = &seen.resource else { return read_the_resource() };
-    let why = last_words(seen)
-        .or_else(|| complaint(&seen.upgrade_task))
-        .or_else(|| seen.pods.iter().find_map(pod_end))
-        .unwrap_or_else(|| format!("the Job failed: {reason}: {message}"));
+    let said =
+        last_words(seen).or_else(|| complaint(&seen.upgrade_task)).or_else(|| seen.pods.iter().find_map(pod_end));
+    let told: Vec<String> = said.into_iter().chain(seen.pods.iter().find_map(ended_by_its_node)).collect();
+    let why = if told.is_empty() { format!("the Job failed: {reason}: {message}") } else { told.join("; ") };
     let class = if reason == "DeadlineExceeded" { FailureClass::Deadline } else { FailureClass::Job };
     after_the_fact(class, from, to, resource, why)
 }
@@ -290,6 +290,12 @@ fn pod_end(pod: &crate::domain::observation::PodSeen) -> Option<String> {
         Some(said) => format!("Pod {} ended with exit code {code}: {said}", pod.name),
         None => format!("Pod {} ended with exit code {code}", pod.name),
     })
+}
+
+/// A Pod that its node evicted or lost may have had no last word.
+fn ended_by_its_node(pod: &crate::domain::observation::PodSeen) -> Option<String> {
+    let why = pod.waiting.as_deref().filter(|_| pod.phase == "Failed")?;
+    Some(format!("Pod {} was ended by its node: {why}", pod.name))
 }
 
 /// The Job has ended, and the resource was not read after it: look again.
@@ -450,6 +456,16 @@ mod tests {
             log_tail: None,
         }];
         assert!(reason_of(step(&attempt(Some(UID)), &saw)).1.contains("exit code 255: boom"));
+        let evicted = PodSeen {
+            waiting: Some("Evicted: The node was low on resource: memory.".into()),
+            exit_code: None,
+            termination: None,
+            ..saw.pods[0].clone()
+        };
+        let ended = std::mem::replace(&mut saw.pods, vec![evicted]);
+        let said = reason_of(step(&attempt(Some(UID)), &saw)).1;
+        assert_eq!(said, "Pod fl-x-1 was ended by its node: Evicted: The node was low on resource: memory.");
+        saw.pods = ended;
         saw.upgrade_task = errored();
         assert!(reason_of(step(&attempt(Some(UID)), &saw)).1.contains("no such image"));
         let words = Termination {
