@@ -1,5 +1,11 @@
 //! OpenEBS's custom resource definitions: the UpgradeTask as we ship it or as its releases did, the rest permissive,
 //! since nothing here depends on what their schemas would refuse.
+//!
+//! `FLEETLIFT_TEST_CRDS=DIR` puts those of a release in their place: every CustomResourceDefinition in the `.yaml` files
+//! of that folder replaces ours of the same name. So an engineer sees whether the executor gets along with the schemas
+//! that a fleet really has: `FLEETLIFT_TEST_CRDS=~/openebs-3.6-crds tests/run --test executor kinds`.
+
+use std::path::Path;
 
 use kube::Client;
 use serde_json::{Value, json};
@@ -23,6 +29,10 @@ pub enum UpgradeTaskSchema {
 pub async fn install(client: &Client, upgrade_task: UpgradeTaskSchema) {
     let mut definitions: Vec<Value> = KINDS.iter().map(Kind::definition).collect();
     definitions.push(upgrade_task.definition());
+    #[expect(clippy::disallowed_methods, reason = "whoever runs the tests says so")]
+    if let Some(folder) = std::env::var_os("FLEETLIFT_TEST_CRDS") {
+        replace(&mut definitions, given(Path::new(&folder)));
+    }
     for definition in &definitions {
         apply(client, definition).await;
     }
@@ -30,13 +40,40 @@ pub async fn install(client: &Client, upgrade_task: UpgradeTaskSchema) {
         let name = definition["metadata"]["name"].as_str().unwrap_or_default();
         let group = definition["spec"]["group"].as_str().unwrap_or_default();
         let plural = definition["spec"]["names"]["plural"].as_str().unwrap_or_default();
-        let version = definition["spec"]["versions"][0]["name"].as_str().unwrap_or_default();
+        let versions = definition["spec"]["versions"].as_array().into_iter().flatten();
+        let served = versions.filter(|version| version["served"] == true).map(|version| version["name"].as_str());
+        let version = served.flatten().next().unwrap_or_default();
         let path = format!("/apis/{group}/{version}/{plural}?limit=1");
         until(&format!("{name} is served"), || async {
             let request = http::Request::get(&path).body(Vec::new()).expect("a request");
             client.request::<Value>(request).await.ok()
         })
         .await;
+    }
+}
+
+/// The definitions in the YAML files of a folder.
+///
+/// # Panics
+/// When the folder cannot be read or has none: whoever named it wants to know.
+fn given(folder: &Path) -> Vec<Value> {
+    let files = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut definitions = Vec::new();
+    for file in files {
+        let path = file.expect("the folder can be read").path();
+        if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+            let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            definitions.extend(documents(&text).into_iter().filter(|one| one["kind"] == "CustomResourceDefinition"));
+        }
+    }
+    assert!(!definitions.is_empty(), "no CustomResourceDefinition in a .yaml file of {}", folder.display());
+    definitions
+}
+
+fn replace(ours: &mut Vec<Value>, given: Vec<Value>) {
+    for definition in given {
+        ours.retain(|own| own["metadata"]["name"] != definition["metadata"]["name"]);
+        ours.push(definition);
     }
 }
 

@@ -13,7 +13,8 @@ impl OpenEbs<'_> {
         let count = pools.len();
         self.persistent_volume(name, &json!({"csi": {"driver": "cstor.csi.openebs.io", "volumeHandle": name}})).await;
         let labels = [("openebs.io/cstor-pool-cluster", pool_cluster), (VERSION, version)];
-        let rest = json!({"spec": {"capacity": {"storage": "5Gi"}, "provision": {"replicaCount": count}},
+        let rest = json!({"spec": {"capacity": {"storage": "5Gi"}, "policy": {},
+                "provision": {"capacity": {"storage": "5Gi"}, "replicaCount": count}},
             "status": {"phase": "Bound", "poolInfo": pools}, "versionDetails": version_details(version)});
         self.custom(CSTOR, "CStorVolumeConfig", name, &labels, rest).await;
         let rest = json!({

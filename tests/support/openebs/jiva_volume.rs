@@ -12,8 +12,8 @@ impl OpenEbs<'_> {
         let in_sync: Vec<Value> =
             (0..replicas).map(|n| json!({"address": format!("tcp://10.0.0.{n}:9502"), "mode": "RW"})).collect();
         let rest = json!({
-            "spec": {"pv": name, "capacity": 5_368_709_120_u64, "desiredReplicationFactor": replicas,
-                "policy": {"target": {"replicationFactor": replicas}}},
+            "spec": {"pv": name, "capacity": "5Gi", "accessType": "mount",
+                "policy": {"autoScaling": false, "enableBufio": false, "target": {"replicationFactor": replicas}}},
             "status": {"phase": "Ready", "status": "RW", "replicaCount": replicas, "replicaStatus": in_sync},
             "versionDetails": version_details(version),
         });

@@ -35,6 +35,7 @@ impl OpenEbs<'_> {
         ];
         let rest = json!({
             "spec": {"hostName": node, "nodeSelector": {"kubernetes.io/hostname": node},
+                "dataRaidGroups": [{"blockDevices": [{"blockDeviceName": format!("blockdevice-{node}")}]}],
                 "poolConfig": {"dataRaidGroupType": "stripe", "roThresholdLimit": 85}},
             "status": {"phase": "ONLINE", "readOnly": false, "healthyReplicas": 0, "provisionedReplicas": 0,
                 "capacity": {"free": "9630M", "total": "9630M", "used": "1M", "zfs": {"logicalUsed": "1M"}}},
