@@ -91,22 +91,29 @@ pub async fn pool_neighbours(
 /// A Jiva volume is ready: all its replicas are there, and read and written.
 pub fn jiva_volume(volume: &Object) -> Condition {
     let replicas = volume.list("/status/replicaStatus");
-    let writable = replicas.iter().filter(|replica| text(replica, "/mode") == "RW").count();
+    let modes: Vec<String> = replicas.iter().map(|replica| text(replica, "/mode").to_owned()).collect();
+    match (volume.text("/status/phase"), volume.text("/status/status"), jiva_replicas(volume, &modes)) {
+        ("", _, _) => Condition::Unknown(format!("{} has no status.phase", volume.place)),
+        (_, _, why @ (Condition::Fails(_) | Condition::Unknown(_))) => why,
+        ("Ready", "" | "RW", Condition::Holds) => Condition::Holds,
+        ("Ready", status, Condition::Holds) => Condition::Fails(format!("the volume is {status}")),
+        (phase, _, Condition::Holds) => Condition::Fails(format!("the volume is {phase}")),
+    }
+}
+
+/// Whether these are the modes of all replicas of the volume, each read and written.
+pub fn jiva_replicas(volume: &Object, modes: &[String]) -> Condition {
+    let writable = modes.iter().filter(|mode| *mode == "RW").count();
     let factor = ["/spec/policy/target/replicationFactor", "/spec/desiredReplicationFactor"]
         .into_iter()
         .filter_map(|field| volume.number(field))
         .find(|factor| *factor > 0)
         .and_then(|factor| usize::try_from(factor).ok())
-        .unwrap_or(replicas.len());
-    match (volume.text("/status/phase"), volume.text("/status/status")) {
-        ("", _) => Condition::Unknown(format!("{} has no status.phase", volume.place)),
-        _ if writable < factor.max(1) || writable < replicas.len() => {
-            Condition::Fails(format!("{writable} of {} replicas are RW", factor.max(replicas.len())))
-        }
-        ("Ready", "" | "RW") => Condition::Holds,
-        ("Ready", status) => Condition::Fails(format!("the volume is {status}")),
-        (phase, _) => Condition::Fails(format!("the volume is {phase}")),
+        .unwrap_or(modes.len());
+    if writable < factor.max(1) || writable < modes.len() {
+        return Condition::Fails(format!("{writable} of {} replicas are RW", factor.max(modes.len())));
     }
+    Condition::Holds
 }
 
 #[cfg(test)]

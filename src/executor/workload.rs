@@ -46,14 +46,22 @@ pub fn plan(
             containers.push(json!({"name": name, "image": image}));
         }
     }
+    // Releases before 1.0 put the version into the selector, which nobody can change any more: the Pods keep that label.
+    let selects = workload.body.pointer("/spec/selector/matchLabels").and_then(|labels| labels.get(VERSION_LABEL));
+    let pods = if selects.is_some() { json!({}) } else { json!({VERSION_LABEL: label}) };
     let mut wanted = json!({
         "metadata": {"labels": {VERSION_LABEL: label}},
         "spec": {"template": {
-            "metadata": {"labels": {VERSION_LABEL: label}},
+            "metadata": {"labels": pods},
             "spec": {"containers": containers},
         }},
     });
     overlay(&mut wanted, &change.more);
+    // What all volumes of a release get is said of containers that not each of them has (an exporter can be left out).
+    if let Some(containers) = wanted.pointer_mut("/spec/template/spec/containers").and_then(Value::as_array_mut) {
+        let present = workload.list("/spec/template/spec/containers");
+        containers.retain(|one| present.iter().any(|other| other.get("name") == one.get("name")));
+    }
     Ok(differing(&wanted, &workload.body, Merge::Strategic))
 }
 

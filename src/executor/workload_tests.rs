@@ -174,3 +174,26 @@ fn a_pod_that_cannot_pull_its_image_is_named() {
     );
     assert_eq!(pod_trouble(&pod).as_deref(), Some("Pod p, container c: ImagePullBackOff Back-off pulling"));
 }
+
+#[test]
+fn pods_keep_a_version_that_their_workload_selects_by() {
+    let mut old = deployment("3.5.0", OLD, 1, 1);
+    old.body["spec"]["selector"] = json!({"matchLabels": {"openebs.io/version": "3.5.0", "app": "cstor-pool"}});
+    let patch = plan(&old, &versions(), &images(), &change()).unwrap().unwrap();
+    assert_eq!(patch["metadata"]["labels"]["openebs.io/version"], "3.6.0");
+    assert_eq!(patch["spec"]["template"].get("metadata"), None, "the API server would refuse it");
+}
+
+#[test]
+fn nothing_is_said_of_containers_that_are_not_there() {
+    let mounts = json!([{"name": "storagepath", "mountPath": "/x"}]);
+    let more = json!({"spec": {"template": {"spec": {"containers": [
+        {"name": "cstor-pool", "volumeMounts": mounts}, {"name": "left-out", "volumeMounts": mounts},
+    ]}}}});
+    let patch =
+        plan(&deployment("3.5.0", OLD, 1, 1), &versions(), &images(), &Change { more, ..Change::default() }).unwrap();
+    let patch = patch.unwrap();
+    let named = patch["spec"]["template"]["spec"]["containers"].as_array().unwrap();
+    assert!(named.iter().all(|one| one["name"] != "left-out" && one["image"].is_string()), "{patch}");
+    assert_eq!(named.iter().find(|one| one["name"] == "cstor-pool").unwrap()["volumeMounts"], mounts);
+}

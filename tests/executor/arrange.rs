@@ -1,6 +1,6 @@
 //! A cluster with one resource of any kind at the old version, operators at the new one, and the executor to run on it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::Parser as _;
@@ -56,6 +56,7 @@ pub struct Site {
     /// Speaks for the executor.
     pub client: kube::Client,
     jiva_controller: String,
+    modes: Arc<Mutex<Vec<&'static str>>>,
     untouched: Vec<(String, String)>,
     /// Plays the Pods of legacy volumes that were made in their claims' namespace.
     _claims_node: Option<Node>,
@@ -300,11 +301,18 @@ impl Site {
         Self::of(Waiting::cstor_volume_with_claim(cluster).await, node, Some(claims_node)).await
     }
 
-    async fn of(waiting: Waiting, node: Node, claims_node: Option<Node>) -> Self {
+    /// The same with `waiting` arranged otherwise.
+    pub async fn of(waiting: Waiting, node: Node, claims_node: Option<Node>) -> Self {
         waiting.wait_rolled_out().await;
         let client = client_of(&waiting.cluster.executor_kubeconfig().await).await;
-        let (jiva_controller, untouched) = (jiva_controller().await, waiting.versions().await);
-        Self { waiting, node, client, jiva_controller, untouched, _claims_node: claims_node }
+        let modes = Arc::new(Mutex::new(vec!["RW", "RW"]));
+        let (jiva_controller, untouched) = (jiva_controller(Arc::clone(&modes)).await, waiting.versions().await);
+        Self { waiting, node, client, jiva_controller, modes, untouched, _claims_node: claims_node }
+    }
+
+    /// From now on the Jiva volume's controller says this of its replicas.
+    pub fn replicas_are(&self, modes: &[&'static str]) {
+        *self.modes.lock().unwrap() = modes.to_vec();
     }
 
     /// Runs the executor to its end.
@@ -396,15 +404,17 @@ pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// Answers as a legacy Jiva controller with two replicas in sync.
-async fn jiva_controller() -> String {
+/// Answers as a Jiva controller with replicas in these modes.
+async fn jiva_controller(modes: Arc<Mutex<Vec<&'static str>>>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut request = [0; 1024];
             drop(stream.read(&mut request).await);
-            let body = r#"{"data":[{"address":"a","mode":"RW"},{"address":"b","mode":"RW"}],"type":"collection"}"#;
+            let replicas: Vec<Value> =
+                modes.lock().unwrap().iter().map(|mode| serde_json::json!({"address": "a", "mode": mode})).collect();
+            let body = serde_json::json!({"data": replicas, "type": "collection"});
             let answer = format!("HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{body}");
             drop(stream.write_all(answer.as_bytes()).await);
         }

@@ -2,11 +2,12 @@
 
 use fleetlift::domain::ResourceKind;
 use fleetlift::openebs::kinds;
-use serde_json::json;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
 
-use crate::arrange::{Site, text};
-use crate::support::TestCluster;
+use crate::arrange::{Site, Waiting, text};
 use crate::support::crds::UpgradeTaskSchema;
+use crate::support::{Node, TestCluster, until};
 
 async fn is_upgraded(site: &Site) {
     site.upgrade().await.unwrap_or_else(|failure| panic!("{failure:?}"));
@@ -156,4 +157,74 @@ async fn backups_kept_by_older_releases_move_to_the_new_group() {
     assert_eq!(site.cluster.get("openebs.io/v1alpha1", "CStorBackup", "b1").await, None);
     let moved = site.cluster.get("cstor.openebs.io/v1", "CStorBackup", "b1").await.unwrap();
     assert_eq!((&moved["spec"]["snapName"], &moved["status"]), (&json!("s1"), &json!("Done")));
+}
+
+/// As after the upgrade of jiva-operator, which leaves volumes of another version alone: the JivaVolume tells of the past.
+async fn left_alone_by_its_operator(status: Value) -> Site {
+    let site = Site::with(ResourceKind::JivaVolume).await;
+    let ports = json!({"spec": {"ports": [{"name": "iscsi", "port": 3260}, {"name": "api", "port": 9501}]}});
+    let service = format!("{}-jiva-ctrl-svc", site.resource.name);
+    let services = site.cluster.kind("v1", "Service");
+    services.patch(&service, &PatchParams::default(), &Patch::Merge(ports)).await.unwrap();
+    let volumes = site.cluster.kind("openebs.io/v1", "JivaVolume");
+    let status = Patch::Merge(json!({"status": status}));
+    volumes.patch(&site.resource.name, &PatchParams::default(), &status).await.unwrap();
+    site
+}
+
+#[tokio::test]
+async fn a_jiva_volume_of_which_its_operator_stopped_telling_is_judged_by_its_controller() {
+    let site = left_alone_by_its_operator(json!({"phase": "Unknown", "replicaCount": 0, "replicaStatus": []})).await;
+    site.replicas_are(&["RW", "RW", "RW"]);
+    let volumes = site.cluster.kind("openebs.io/v1", "JivaVolume");
+    let told_again = async {
+        until("the volume is at its operator's version", || async {
+            let seen = volumes.get(&site.resource.name).await.ok()?;
+            (seen.data["versionDetails"]["status"]["current"] == "3.6.0").then_some(())
+        })
+        .await;
+        let status = json!({"status": {"phase": "Ready", "status": "RW", "replicaCount": 3,
+            "replicaStatus": [{"mode": "RW"}, {"mode": "RW"}, {"mode": "RW"}]}});
+        volumes.patch(&site.resource.name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    };
+    let (upgraded, ()) = tokio::join!(site.upgrade(), told_again);
+    upgraded.unwrap_or_else(|failure| panic!("{failure:?}"));
+    assert_eq!(site.left_behind().await, vec![]);
+}
+
+#[tokio::test]
+async fn a_jiva_volume_is_not_touched_while_its_controller_misses_a_replica_whatever_was_told_before() {
+    let replicas = json!([{"mode": "RW"}, {"mode": "RW"}, {"mode": "RW"}]);
+    let ready = json!({"phase": "Ready", "status": "RW", "replicaCount": 3, "replicaStatus": replicas});
+    let site = left_alone_by_its_operator(ready).await;
+    site.replicas_are(&["RW", "WO", "RW"]);
+    let stop = until("the executor says what it waits for", || async {
+        let task = site.upgrade_task().await?;
+        let told = text(&task["status"]["upgradeDetailedStatuses"][0]["message"]);
+        told.contains("2 of 3 replicas are RW").then_some("SIGTERM")
+    });
+    site.execute_until(&site.command(), stop).await.unwrap_err();
+    assert_eq!(site.touched().await, vec![]);
+}
+
+/// Volumes of releases before 1.0 were selected by their version, too; no API server lets a selector change.
+#[tokio::test]
+async fn a_legacy_jiva_volume_whose_workloads_select_by_their_version_is_upgraded() {
+    let cluster = TestCluster::new().await;
+    let node = Node::join(&cluster).await;
+    let waiting = Waiting::on(cluster, ResourceKind::LegacyJivaVolume, 2).await;
+    let deployments = waiting.cluster.kind("apps/v1", "Deployment");
+    for name in ["ctrl", "rep-1", "rep-2"].map(|part| format!("{}-{part}", waiting.resource.name)) {
+        let seen = deployments.get(&name).await.unwrap();
+        deployments.delete(&name, &kube::api::DeleteParams::default()).await.unwrap();
+        let labels = seen.metadata.labels.clone().unwrap();
+        let mut spec = seen.data["spec"].clone();
+        spec["selector"]["matchLabels"]["openebs.io/version"] = waiting.from.into();
+        let metadata = json!({"name": name, "namespace": waiting.cluster.namespace, "labels": labels});
+        until("the old one is gone", || async { deployments.get(&name).await.is_err().then_some(()) }).await;
+        let again = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec});
+        waiting.cluster.apply(&again).await;
+    }
+    let site = Site::of(waiting, node, None).await;
+    is_upgraded(&site).await;
 }

@@ -1,8 +1,11 @@
 //! A Jiva volume of the CSI engine (`openebs.md` §3.3): replicas, then the controller, then the JivaVolume.
 
+use serde_json::Value;
+
 use super::{PRE_UPGRADE_DONE, REPLICAS_DONE, TARGET_DONE};
 use crate::executor::control_plane;
 use crate::executor::health;
+use crate::executor::jiva_controller;
 use crate::executor::journal::Step;
 use crate::executor::object::{
     Collection, DEPLOYMENTS, JIVA_VOLUMES, JIVA_VOLUMES_ALPHA, Object, Place, SERVICES, STATEFUL_SETS, exactly_one,
@@ -76,7 +79,7 @@ async fn look(task: &Task) -> Result<Volume, Problem> {
     let rollout = workload::rolled_out(&replicas).during("failed to verify replica statefulset")?;
     // What a stopped attempt left half-way is repaired by going on, not by waiting for health.
     if at == At::From && rollout == Rollout::Done {
-        wait_healthy(task, &jiva).await.during("failed to verify replicas")?;
+        wait_healthy(task, &jiva, &service.place).await.during("failed to verify replicas")?;
     }
     Ok(Volume { controller: controller.place, replicas: replicas.place, service: service.place, jiva })
 }
@@ -84,7 +87,7 @@ async fn look(task: &Task) -> Result<Volume, Problem> {
 async fn upgrade_replicas(task: &Task, volume: &Volume) -> Result<(), Problem> {
     workload::upgrade(task, &volume.replicas, &Change::default()).await.during("failed to patch replica sts")?;
     // The controller restarts next: before that every replica must have caught up again.
-    wait_healthy(task, &volume.jiva).await.during("failed to verify replicas")
+    wait_healthy(task, &volume.jiva, &volume.service).await.during("failed to verify replicas")
 }
 
 async fn upgrade_target(task: &Task, volume: &Volume) -> Result<(), Problem> {
@@ -93,12 +96,44 @@ async fn upgrade_target(task: &Task, volume: &Volume) -> Result<(), Problem> {
     let bump = Bump::default();
     let reconciled = version_details::upgrade(task, &volume.jiva, &bump).await;
     reconciled.during("failed to verify version reconcile on JivaVolumeCR")?;
-    wait_healthy(task, &volume.jiva).await.during("failed to verify replicas")
+    wait_healthy(task, &volume.jiva, &volume.service).await.during("failed to verify replicas")
 }
 
-async fn wait_healthy(task: &Task, jiva: &Place) -> Result<(), Problem> {
-    health::gate(task, jiva, "ready, all replicas RW", async || Ok(health::jiva_volume(&task.api().get(jiva).await?)))
-        .await
+/// All replicas are there, read and written.
+///
+/// jiva-operator leaves a volume alone that is not at its own version: between the operator's upgrade and ours the
+/// JivaVolume tells how things were before. Meanwhile the volume's controller is asked, if its Service offers its API;
+/// one that does not answer contradicts nothing.
+async fn wait_healthy(task: &Task, jiva: &Place, service: &Place) -> Result<(), Problem> {
+    health::gate(task, jiva, "ready, all replicas RW", async || {
+        let volume = task.api().get(jiva).await?;
+        if version_details::is_at_target(&volume, task.versions()) {
+            return Ok(health::jiva_volume(&volume));
+        }
+        Ok(match modes(task, service).await? {
+            Some(modes) => health::jiva_replicas(&volume, &modes),
+            None => health::jiva_volume(&volume),
+        })
+    })
+    .await
+}
+
+/// What the volume's controller says about its replicas, if it can be asked.
+async fn modes(task: &Task, service: &Place) -> Result<Option<Vec<String>>, Problem> {
+    let service = task.api().get(service).await?;
+    let port = i64::from(jiva_controller::PORT);
+    let offered = service.list("/spec/ports").iter().any(|one| one.get("port").and_then(Value::as_i64) == Some(port));
+    if !offered {
+        return Ok(None);
+    }
+    let address = (task.run.route)(service.text("/spec/clusterIP"), jiva_controller::PORT);
+    match jiva_controller::modes(&address).await {
+        Ok(modes) => Ok(Some(modes)),
+        Err(why) => {
+            tracing::warn!(upgrade = %task.resource, "its controller at {address} was not understood: {why}");
+            Ok(None)
+        }
+    }
 }
 
 async fn one(task: &Task, collection: &'static Collection, component: &str) -> Result<Object, Problem> {

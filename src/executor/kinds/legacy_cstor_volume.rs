@@ -118,12 +118,9 @@ fn target_particulars(versions: &Versions, folder: &str) -> Value {
     if !versions.from_before(1, 7) {
         return Value::Null;
     }
-    let mounts = json!([{"name": "storagepath", "mountPath": "/var/openebs"}]);
+    let mounts = json!([{"name": "storagepath", "mountPath": "/var/openebs/cstor-target"}]);
     json!({"spec": {"template": {"spec": {
-        "containers": [
-            {"name": "cstor-istgt", "volumeMounts": mounts},
-            {"name": "cstor-volume-mgmt", "volumeMounts": mounts},
-        ],
+        "containers": CONTAINERS.map(|name| json!({"name": name, "volumeMounts": mounts})),
         "volumes": [{"name": "storagepath", "hostPath": {"path": folder, "type": "DirectoryOrCreate"}}],
     }}}})
 }
@@ -134,4 +131,26 @@ async fn wait_healthy(task: &Task, volume: &Place) -> Result<(), Problem> {
         Ok(health::cstor_volume(&task.api().get(volume).await?).and(health::replicas(&replicas)))
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn before_1_7_every_container_of_the_target_gets_the_folder_where_later_releases_look_for_it() {
+        let more = target_particulars(&Versions::parse("1.6.0", "2.12.2").unwrap(), "/var/openebs/cstor-target/pvc-1");
+        let pod = &more["spec"]["template"]["spec"];
+        let mounts = json!([{"name": "storagepath", "mountPath": "/var/openebs/cstor-target"}]);
+        assert_eq!(
+            pod["containers"],
+            json!([
+                {"name": "cstor-istgt", "volumeMounts": mounts},
+                {"name": "maya-volume-exporter", "volumeMounts": mounts},
+                {"name": "cstor-volume-mgmt", "volumeMounts": mounts},
+            ])
+        );
+        assert_eq!(pod["volumes"][0]["hostPath"]["path"], "/var/openebs/cstor-target/pvc-1");
+        assert_eq!(target_particulars(&Versions::parse("1.7.0", "2.12.2").unwrap(), "/x"), Value::Null);
+    }
 }

@@ -154,6 +154,11 @@ fn copied(old: &Object, place: &Place) -> Value {
     annotations.retain(|key, _| !NOT_ITS_OWN.contains(&key.as_str()));
     let mut spec = member("/spec");
     spec.insert("replicas".to_owned(), json!(0));
+    // Some releases selected by the version, too: what is made anew must not, for its Pods' version changes next.
+    let selected = spec.get_mut("selector").and_then(|selector| selector.get_mut("matchLabels"));
+    if let Some(labels) = selected.and_then(Value::as_object_mut) {
+        labels.remove(VERSION_LABEL);
+    }
     json!({
         "apiVersion": place.collection.api_version(),
         "kind": place.collection.kind,

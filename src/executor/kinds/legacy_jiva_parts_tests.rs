@@ -42,6 +42,15 @@ fn each_replica_keeps_everything_but_the_other_nodes() {
 }
 
 #[test]
+fn what_is_made_anew_does_not_select_by_the_version_that_it_leaves() {
+    let mut old = on_nodes(&json!([{"key": NODE, "operator": "In", "values": ["n1"]}]));
+    old.body["spec"]["selector"] =
+        json!({"matchLabels": {"openebs.io/version": "1.8.0", "openebs.io/replica": "jiva-replica"}});
+    let made = replica(&old, &new_place("pvc-1-rep-1"), "n1");
+    assert_eq!(made["spec"]["selector"], json!({"matchLabels": {"openebs.io/replica": "jiva-replica"}}));
+}
+
+#[test]
 fn an_affinity_that_does_not_say_where_each_replica_is_is_refused() {
     for expressions in [
         json!([]),
