@@ -9,7 +9,7 @@ use secrecy::ExposeSecret as _;
 
 use super::render::Output;
 use crate::cluster::account::ServiceAccount;
-use crate::cluster::bootstrap::{self, Order};
+use crate::cluster::bootstrap::{self, Applied, Order, Outcome};
 use crate::cluster::manifest::Manifest;
 use crate::domain::fleet::check_object_name;
 use crate::settings::Period;
@@ -67,16 +67,27 @@ impl Bootstrap {
         let lifetime = token_lifetime.duration();
         let order = Order { kubeconfig, context, manifest: &manifest, account: &account, lifetime };
         let made = bootstrap::bootstrap(&order).await.context("nothing was sent to the hub")?;
-        for object in &made.applied {
-            output.note(&format!("applied {object}"));
-        }
-        for object in &made.left_out {
-            output.note(&format!("left out {object}: the cluster does not know this kind"));
+        for applied in &made.objects {
+            output.note(&told(applied));
         }
         output.note(&format!(
             "the hub's token as {account_namespace}/{ACCOUNT} lives until {} ({token_lifetime} was asked for)",
             made.expires_at
         ));
         Ok(made.kubeconfig.expose_secret().to_owned())
+    }
+}
+
+fn told(Applied { object, outcome }: &Applied) -> String {
+    match outcome {
+        Outcome::Created => format!("created {object}"),
+        Outcome::Changed => format!("changed {object}"),
+        Outcome::Unchanged => format!("{object} is as it should be"),
+        Outcome::TakenBack(words) => format!("changed {object} back to what the hub needs ({words})"),
+        Outcome::Kept(how) => format!(
+            "kept {object} as it was changed here: {how}; edit it yourself if the hub shall do what it forbids \
+             (`fleetlift edge manifest` prints ours)"
+        ),
+        Outcome::LeftOut => format!("left out {object}: the cluster does not know this kind"),
     }
 }

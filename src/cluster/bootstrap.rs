@@ -26,10 +26,34 @@ pub struct Bootstrapped {
     pub kubeconfig: SecretString,
     /// When the token ends: as granted, which may be sooner than was asked for.
     pub expires_at: Timestamp,
-    /// What was applied, for example `Role/openebs/fleetlift-hub`.
-    pub applied: Vec<String>,
-    /// What the cluster does not know and was left out, for example admission policies before Kubernetes 1.30.
-    pub left_out: Vec<String>,
+    /// What became of each object of the manifest, in its order.
+    pub objects: Vec<Applied>,
+}
+
+/// An object of the manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// For example `Role/openebs/fleetlift-hub`.
+    pub object: String,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What became of an object of the manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was not there.
+    Created,
+    /// It was there, and is now as the manifest says.
+    Changed,
+    /// It was as the manifest says.
+    Unchanged,
+    /// Somebody had changed rights of the hub's; these are the manifest's again. In the API server's words: who, what.
+    TakenBack(String),
+    /// It holds the hub back, and its owner has changed it: theirs to decide. How it differs from the manifest.
+    Kept(String),
+    /// The cluster does not know this kind, for example admission policies before Kubernetes 1.30.
+    LeftOut,
 }
 
 /// What to make, and as whom.
@@ -80,13 +104,14 @@ pub async fn bootstrap(order: &Order<'_>) -> Result<Bootstrapped, BootstrapError
     let tls_server_name = config.tls_server_name.clone();
     let client = kube::Client::try_from(config).map_err(|error| BootstrapError::Kubeconfig(error.to_string()))?;
 
-    let (mut applied, mut left_out) = (Vec::new(), Vec::new());
-    for object in objects(order.manifest)? {
-        let name = describe(&object);
-        match apply(&client, &object).await {
-            Ok(true) => applied.push(name),
-            Ok(false) => left_out.push(name),
-            Err(why) => return Err(BootstrapError::Refused { what: format!("applying {name}"), why: why.to_string() }),
+    let mut applied = Vec::new();
+    for wanted in objects(order.manifest)? {
+        let object = describe(&wanted);
+        match apply(&client, &wanted).await {
+            Ok(outcome) => applied.push(Applied { object, outcome }),
+            Err(why) => {
+                return Err(BootstrapError::Refused { what: format!("applying {object}"), why: why.to_string() });
+            }
         }
     }
     let GrantedToken { token, expires_at } = request_token(&client, order).await.map_err(|why| {
@@ -94,7 +119,7 @@ pub async fn bootstrap(order: &Order<'_>) -> Result<Bootstrapped, BootstrapError
         BootstrapError::Refused { what: format!("asking for a token of {namespace}/{name}"), why: why.to_string() }
     })?;
     let kubeconfig = kubeconfig(&server, &ca_pem, tls_server_name.as_deref(), &token);
-    Ok(Bootstrapped { kubeconfig, expires_at, applied, left_out })
+    Ok(Bootstrapped { kubeconfig, expires_at, objects: applied })
 }
 
 #[expect(clippy::disallowed_methods, reason = "in the user's own process, with the user's own file, as kubectl does")]
@@ -129,15 +154,16 @@ fn describe(object: &DynamicObject) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join("/")
 }
 
-/// Whether the cluster knows this kind of object; if so, it now has this one.
-async fn apply(client: &kube::Client, object: &DynamicObject) -> Result<bool, EdgeError> {
+/// Brings the cluster to have this object. What limits the hub belongs to the cluster's owner once it is there: it is
+/// never loosened behind their back. What the hub needs is the manifest's, and taking it back is told.
+async fn apply(client: &kube::Client, object: &DynamicObject) -> Result<Outcome, EdgeError> {
     let types = object.types.as_ref().ok_or_else(|| EdgeError::Impossible("an object without a kind".to_owned()))?;
     let kind = GroupVersionKind::try_from(types).map_err(impossible)?;
     let (resource, _) = match kube::discovery::pinned_kind(client, &kind).await {
         Ok(found) => found,
         // The group's version is not served, or it is and lacks the kind.
-        Err(kube::Error::Discovery(_)) => return Ok(false),
-        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(false),
+        Err(kube::Error::Discovery(_)) => return Ok(Outcome::LeftOut),
+        Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Outcome::LeftOut),
         Err(error) => return Err(said(error)),
     };
     let api: Api<DynamicObject> = match object.metadata.namespace.as_deref() {
@@ -145,8 +171,47 @@ async fn apply(client: &kube::Client, object: &DynamicObject) -> Result<bool, Ed
         None => Api::all_with(client.clone(), &resource),
     };
     let name = object.metadata.name.as_deref().unwrap_or_default();
-    api.patch(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(object)).await.map_err(said)?;
-    Ok(true)
+    let before = api.get_opt(name).await.map_err(said)?;
+    if let Some(there) = before.as_ref().filter(|_| types.kind == "ConfigMap") {
+        return Ok(match missing_lines(object, there) {
+            missing if missing.is_empty() => Outcome::Unchanged,
+            missing => Outcome::Kept(format!("it does not name {}", missing.join(", "))),
+        });
+    }
+    let parameters = PatchParams::apply(FIELD_MANAGER);
+    let (after, taken) = match api.patch(name, &parameters, &Patch::Apply(object)).await {
+        Ok(after) => (after, None),
+        Err(kube::Error::Api(status)) if status.code == 409 && before.is_some() => {
+            let words = super::text::plain(&status.message, 500);
+            if types.kind.starts_with("ValidatingAdmissionPolicy") {
+                return Ok(Outcome::Kept(words));
+            }
+            let forced = api.patch(name, &parameters.force(), &Patch::Apply(object)).await.map_err(said)?;
+            (forced, Some(words))
+        }
+        Err(error) => return Err(said(error)),
+    };
+    Ok(match (before, taken) {
+        (None, _) => Outcome::Created,
+        (Some(_), Some(words)) => Outcome::TakenBack(words),
+        (Some(before), None) if before.metadata.resource_version == after.metadata.resource_version => {
+            Outcome::Unchanged
+        }
+        (Some(_), None) => Outcome::Changed,
+    })
+}
+
+/// The lines of the lists in a ConfigMap of ours that one that is there lacks.
+fn missing_lines(ours: &DynamicObject, there: &DynamicObject) -> Vec<String> {
+    let lists = ours.data.get("data").and_then(serde_json::Value::as_object).into_iter().flatten();
+    let mut missing = Vec::new();
+    for (key, list) in lists {
+        let has = there.data.pointer(&format!("/data/{key}")).and_then(serde_json::Value::as_str).unwrap_or_default();
+        let has: Vec<&str> = has.lines().collect();
+        let wanted = list.as_str().unwrap_or_default().lines();
+        missing.extend(wanted.filter(|line| !has.contains(line)).map(str::to_owned));
+    }
+    missing
 }
 
 async fn request_token(client: &kube::Client, order: &Order<'_>) -> Result<GrantedToken, EdgeError> {
