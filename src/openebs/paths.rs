@@ -13,8 +13,8 @@ use super::kinds::{self, Line};
 pub struct Path {
     /// How the executor is told what to do.
     pub mode: Mode,
-    /// What a person should know before taking it.
-    pub caution: Option<&'static str>,
+    /// What a person should know before taking it: all of it.
+    pub cautions: Vec<&'static str>,
 }
 
 /// How an executor is told what to do.
@@ -191,7 +191,7 @@ pub fn path(kind: ResourceKind, from: &Version, to: &Version, maker: ExecutorMak
     if mode == Mode::Arguments && kinds::of(kind).subcommand.is_none() {
         return Err(NoPath::NotAlone { noun: kinds::of(kind).noun, to: to.clone() });
     }
-    Ok(Path { mode, caution: caution(kind, from, to) })
+    Ok(Path { mode, cautions: cautions(kind, from, to) })
 }
 
 /// The versions, oldest first, from which the official executor of `to` takes a resource of `kind`.
@@ -259,21 +259,25 @@ fn ours_accepts(kind: ResourceKind, from: &Version) -> bool {
     cstor && from.cmp_release(&v(1, 10, 0)) != Ordering::Less
 }
 
-fn caution(kind: ResourceKind, from: &Version, to: &Version) -> Option<&'static str> {
-    let row = kinds::of(kind);
-    let documented_from_1_6 = to.cmp_release(&v(2, 9, 0)) != Ordering::Less;
-    match row.line {
-        Line::Legacy if documented_from_1_6 && from.cmp_release(&v(1, 6, 0)) == Ordering::Less => {
-            Some("accepted by the executor, but OpenEBS documents this path only from 1.6.0 on")
-        }
-        Line::Legacy if documented_from_1_6 && from.cmp_release(&v(1, 8, 0)) == Ordering::Less => {
-            Some("accepted by the executor, but OpenEBS tested this path only from 1.8.0 on")
-        }
-        Line::Legacy if kind == ResourceKind::LegacyJivaVolume && from.cmp_release(&v(1, 9, 0)) == Ordering::Less => {
-            Some("its replica Deployment is split into one for each replica, and it may move to the OpenEBS namespace")
-        }
-        Line::Legacy | Line::Csi => None,
+fn cautions(kind: ResourceKind, from: &Version, to: &Version) -> Vec<&'static str> {
+    if kinds::of(kind).line == Line::Csi {
+        return Vec::new();
     }
+    let before = |major, minor| from.cmp_release(&v(major, minor, 0)) == Ordering::Less;
+    let documented_from_1_6 = to.cmp_release(&v(2, 9, 0)) != Ordering::Less;
+    let splits = kind == ResourceKind::LegacyJivaVolume && to.cmp_release(&v(1, 9, 0)) != Ordering::Less;
+    let mut cautions = Vec::new();
+    if documented_from_1_6 && before(1, 6) {
+        cautions.push("accepted by the executor, but OpenEBS documents this path only from 1.6.0 on");
+    } else if documented_from_1_6 && before(1, 8) {
+        cautions.push("accepted by the executor, but OpenEBS tested this path only from 1.8.0 on");
+    }
+    if splits && before(1, 9) {
+        cautions.push(
+            "its replica Deployment is split into one for each replica, and it may move to the OpenEBS namespace",
+        );
+    }
+    cautions
 }
 
 fn text(versions: &[Version]) -> String {
@@ -351,6 +355,23 @@ mod tests {
         assert!(matches!(goes(K::CstorPool, "1.0.0", "1.2.0"), Err(NoPath::NotAlone { .. })));
         let ours = path(K::CstorPool, &v(1, 0, 0), &v(1, 2, 0), Fleetlift);
         assert_eq!(ours.map(|path| path.mode), Ok(Mode::Resource));
+    }
+
+    #[test]
+    fn no_caution_hides_another() {
+        let told = |kind, from, to| goes(kind, from, to).unwrap().cautions;
+        let old = told(K::LegacyJivaVolume, "1.5.0", "2.12.2");
+        assert_eq!(old.len(), 2, "{old:?}");
+        assert!(
+            old[0].contains("documents this path only from 1.6.0") && old[1].contains("is split into one"),
+            "{old:?}"
+        );
+        let newer = told(K::LegacyJivaVolume, "1.7.0", "2.12.2");
+        assert!(newer[0].contains("tested this path only from 1.8.0") && newer[1].contains("is split"), "{newer:?}");
+        assert_eq!(told(K::LegacyJivaVolume, "1.8.0", "2.12.2").len(), 1);
+        assert_eq!(told(K::LegacyJivaVolume, "1.6.0", "1.8.0"), Vec::<&str>::new(), "nothing is split before 1.9");
+        assert_eq!(told(K::CstorPool, "1.5.0", "2.12.2").len(), 1);
+        assert_eq!(told(K::LegacyJivaVolume, "1.9.0", "2.12.2"), Vec::<&str>::new());
     }
 
     #[test]

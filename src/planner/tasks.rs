@@ -325,7 +325,8 @@ fn user_of(resource: &Resource) -> Option<String> {
 fn notes(order: &Order<'_>, resource: &Resource, kind: &Kind, task: &PlannedTask) -> Vec<String> {
     let maker = order.target.executor.maker;
     let mut notes = Vec::new();
-    if let Ok(Some(caution)) = paths::path(kind.kind, &task.from, &task.to, maker).map(|path| path.caution) {
+    let way = paths::path(kind.kind, &task.from, &task.to, maker);
+    for caution in way.map(|path| path.cautions).unwrap_or_default() {
         notes.push(format!("{} from {} to {}: {caution}", kind.noun, task.from, task.to));
     }
     if task.repair {
