@@ -129,6 +129,11 @@ pub enum Condition {
 }
 
 impl Condition {
+    /// What observations of before it was asked say about it.
+    pub(crate) fn unasked() -> Self {
+        Self::Holds
+    }
+
     /// Whether it surely holds.
     pub fn holds(&self) -> bool {
         matches!(self, Self::Holds)

@@ -150,7 +150,11 @@ pub struct ResourceState {
     pub rolled_out: Condition,
     /// Whether it is healthy: pool online and writable, replicas healthy.
     pub healthy: Condition,
-    /// Whether everything that shares a pool cluster or replicas with it is healthy, and nothing rebuilds.
+    /// Whether the replicas on it, being a pool, and their volumes are healthy. As its own health they suffer from
+    /// what it suffers from: an attempt that repairs it must not wait for them.
+    #[serde(default = "Condition::unasked")]
+    pub load: Condition,
+    /// Whether everything else that shares a pool cluster or replicas with it is healthy, and nothing rebuilds.
     pub settled: Condition,
 }
 

@@ -167,9 +167,19 @@ impl Evidence {
     }
 
     /// As one fresh read is kept.
-    pub fn into_state(self, settled: Condition) -> ResourceState {
-        ResourceState { versions: self.versions, rolled_out: self.rolled_out, healthy: self.healthy, settled }
+    pub fn into_state(self, around: Around) -> ResourceState {
+        let Around { load, settled } = around;
+        ResourceState { versions: self.versions, rolled_out: self.rolled_out, healthy: self.healthy, load, settled }
     }
+}
+
+/// How things are around a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Around {
+    /// What lies on it: the replicas on a pool, and their volumes.
+    pub load: Condition,
+    /// What it shares pools or replicas with.
+    pub settled: Condition,
 }
 
 /// Text of a cluster's own, made harmless.

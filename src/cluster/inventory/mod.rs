@@ -108,8 +108,8 @@ pub async fn read_resource(
             Absence::Hidden(gap) => Err(hidden(resource, gap)),
         };
     };
-    let settled = settled::settled(&index, &evidence);
-    Ok(ResourceSeen::Found(evidence.into_state(settled)))
+    let around = settled::around(&index, &evidence);
+    Ok(ResourceSeen::Found(evidence.into_state(around)))
 }
 
 /// What surrounds a resource whose upgrade may begin.

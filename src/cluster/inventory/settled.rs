@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::cstor_volumes::{replica_is_healthy, volume_is_healthy};
-use super::evidence::{Evidence, deployment_rolled_out};
+use super::evidence::{Around, Evidence, deployment_rolled_out};
 use super::index::Index;
 use super::objects::{Object as _, Pool, Replica};
 use super::pools::{self, CSPC, Engine, SPC};
@@ -12,25 +12,35 @@ use super::snapshot::{REPLICA_INSTANCE_LABEL, REPLICA_POOL_LABEL, VOLUME_LABEL};
 use crate::domain::ResourceKind;
 use crate::domain::inventory::Condition;
 
-/// Whether what shares pools or replicas with the resource is settled.
-pub(super) fn settled(seen: &Index<'_>, resource: &Evidence) -> Condition {
+/// Whether what shares pools or replicas with the resource is settled, and what lies on it.
+///
+/// What ails the resource itself counts as neither, for it is its own evidence: else an attempt that would repair it
+/// waited until it had healed by itself.
+pub(super) fn around(seen: &Index<'_>, resource: &Evidence) -> Around {
     match resource.id.kind {
-        ResourceKind::CstorPoolInstance | ResourceKind::CstorPoolCluster => around_pools(seen, &CSPC, resource),
-        ResourceKind::CstorPool | ResourceKind::StoragePoolClaim => around_pools(seen, &SPC, resource),
-        ResourceKind::CstorVolume => around_pools(seen, &CSPC, resource),
-        ResourceKind::LegacyCstorVolume => around_pools(seen, &SPC, resource),
+        ResourceKind::CstorPoolInstance | ResourceKind::CstorPoolCluster | ResourceKind::CstorVolume => {
+            around_pools(seen, &CSPC, resource)
+        }
+        ResourceKind::CstorPool | ResourceKind::StoragePoolClaim | ResourceKind::LegacyCstorVolume => {
+            around_pools(seen, &SPC, resource)
+        }
         // A Jiva volume shares nothing with others.
-        ResourceKind::JivaVolume | ResourceKind::LegacyJivaVolume => Condition::Holds,
+        ResourceKind::JivaVolume | ResourceKind::LegacyJivaVolume => {
+            Around { load: Condition::Holds, settled: Condition::Holds }
+        }
     }
 }
 
-fn around_pools(seen: &Index<'_>, engine: &Engine, resource: &Evidence) -> Condition {
-    let pools = sharing(seen, engine, &resource.pools);
+fn around_pools(seen: &Index<'_>, engine: &Engine, resource: &Evidence) -> Around {
+    let Evidence { id, pools: own_pools, .. } = resource;
+    let of_pools = id.kind == engine.pool || id.kind == engine.parent;
+    let is_own_pool = |name: &str| of_pools && own_pools.iter().any(|own| own == name);
+    let pools = sharing(seen, engine, own_pools);
     let names: BTreeSet<&str> = pools.iter().map(|pool| pool.metadata.name.as_str()).collect();
-    let mut all = Condition::Holds;
-    for pool in &pools {
-        all = all.and(pools::serves(engine, pool));
-        all = all.and(match pools::deployment(seen, engine, &pool.metadata.name) {
+    let (mut load, mut settled) = (Condition::Holds, Condition::Holds);
+    for pool in pools.iter().filter(|pool| !is_own_pool(&pool.metadata.name)) {
+        settled = settled.and(pools::serves(engine, pool));
+        settled = settled.and(match pools::deployment(seen, engine, &pool.metadata.name) {
             Some(deployment) => deployment_rolled_out(&format!("Deployment/{}", deployment.metadata.name), deployment),
             None => Condition::Fails(format!("pool {} has no Deployment", pool.metadata.name)),
         });
@@ -44,14 +54,29 @@ fn around_pools(seen: &Index<'_>, engine: &Engine, resource: &Evidence) -> Condi
         replica.metadata.deletion_timestamp.is_none() && names.contains(replica.meta().label(pool_label))
     };
     let replicas_here: Vec<&Replica> = replicas.items.iter().filter(there).collect();
+    // The pools of a parent carry each other's volumes: only a single pool is sure to be the one that ails its load.
+    let on_it = |replica: &Replica| id.kind == engine.pool && is_own_pool(replica.meta().label(pool_label));
+    let is_own_volume = |name: &str| !of_pools && name == id.name;
+    let mut loaded = BTreeSet::new();
     for replica in &replicas_here {
-        all = all.and(replica_is_healthy(replica));
+        let volume = replica.metadata.label(VOLUME_LABEL);
+        if on_it(replica) {
+            loaded.insert(volume);
+            load = load.and(replica_is_healthy(replica));
+        } else if !is_own_volume(volume) {
+            settled = settled.and(replica_is_healthy(replica));
+        }
     }
     let volumes: BTreeSet<&str> = replicas_here.iter().map(|replica| replica.metadata.label(VOLUME_LABEL)).collect();
     if engine.pool == ResourceKind::CstorPoolInstance {
-        let here = |name: &str| volumes.contains(name);
+        let here = |name: &str| volumes.contains(name) && !is_own_volume(name);
         for volume in seen.volumes.items.iter().filter(|volume| here(&volume.metadata.name)) {
-            all = all.and(volume_is_healthy(volume));
+            let (name, healthy) = (volume.metadata.name.as_str(), volume_is_healthy(volume));
+            if loaded.contains(name) {
+                load = load.and(healthy);
+            } else {
+                settled = settled.and(healthy);
+            }
         }
     }
     let parts = match engine.pool {
@@ -59,7 +84,8 @@ fn around_pools(seen: &Index<'_>, engine: &Engine, resource: &Evidence) -> Condi
         _ => [&seen.instances.gap, &replicas.gap, &seen.deployments.gap],
     };
     // What seems to be missing may be among what could not be read.
-    parts.into_iter().flatten().next().map_or(all, |gap| Condition::Unknown(gap.clone()))
+    let settled = parts.into_iter().flatten().next().map_or(settled, |gap| Condition::Unknown(gap.clone()));
+    Around { load, settled }
 }
 
 /// The named pools and all that have a parent in common with them.

@@ -3,10 +3,10 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::evidence::Evidence;
+use super::evidence::{Around, Evidence};
 use super::index::Index;
 use super::listing::Listing;
-use super::settled::settled;
+use super::settled::around;
 use super::snapshot::{Snapshot, Surroundings};
 use super::{claims_namespaces, understand};
 use crate::domain::inventory::{Condition, Replicas};
@@ -108,8 +108,11 @@ fn a_pool_cluster_that_is_well_is_understood_as_such() {
     let cluster = find(&seen, K::CstorPoolCluster, "cspc");
     assert_eq!(cluster.replicas, Some(Replicas { wanted: 2, healthy: 2 }));
     assert_eq!(cluster.pools, ["cspc-a", "cspc-b"]);
-    assert!(settled(&Index::of(&seen), &cluster).holds() && settled(&Index::of(&seen), &pool).holds());
-    assert_eq!(pool.into_state(Condition::Holds).standing(&V350, &V360), Standing::Before);
+    assert!(around(&Index::of(&seen), &cluster).settled.holds() && around(&Index::of(&seen), &pool).settled.holds());
+    assert_eq!(
+        pool.into_state(Around { load: Condition::Holds, settled: Condition::Holds }).standing(&V350, &V360),
+        Standing::Before
+    );
 }
 
 #[test]
@@ -120,7 +123,7 @@ fn a_volume_is_at_its_version_whatever_its_oldest_label_says() {
     assert_eq!(volume.pools, ["cspc-a", "cspc-b"]);
     assert_eq!(volume.replicas, Some(Replicas { wanted: 2, healthy: 2 }));
     assert!(volume.healthy.holds() && volume.rolled_out.holds());
-    assert!(settled(&Index::of(&seen), &volume).holds());
+    assert!(around(&Index::of(&seen), &volume).settled.holds());
 }
 
 #[test]
@@ -130,9 +133,30 @@ fn a_replica_that_rebuilds_unsettles_every_pool_of_its_pool_cluster() {
     // It lies on cspc-b; restarting cspc-a now would leave the volume without a replica in sync.
     let other = find(&seen, K::CstorPoolInstance, "cspc-a");
     assert!(other.healthy.holds());
-    let Condition::Fails(why) = settled(&Index::of(&seen), &other) else { unreachable!("taken for settled") };
+    let Condition::Fails(why) = around(&Index::of(&seen), &other).settled else { unreachable!("taken for settled") };
     assert!(why.contains("pvc-1-cspc-b rebuilds"), "{why}");
     assert!(!find(&seen, K::CstorVolume, "pvc-1").healthy.holds());
+}
+
+#[test]
+fn what_a_stuck_pool_ails_from_unsettles_its_neighbours_and_not_itself() {
+    let mut seen = cstor();
+    seen.instances.items[0].status.phase = "OFFLINE".into();
+    seen.deployments.items[0].status.available_replicas = 0;
+    seen.replicas.items[0].status.phase = "Offline".into();
+    seen.volumes.items[0].status.phase = "Degraded".into();
+    let stuck = find(&seen, K::CstorPoolInstance, "cspc-a");
+    assert!(!stuck.healthy.holds() && !stuck.rolled_out.holds(), "its own evidence says so");
+    let itself = around(&Index::of(&seen), &stuck);
+    assert!(itself.settled.holds(), "an attempt to repair it need not wait: {:?}", itself.settled);
+    assert!(itself.load.why_not().is_some_and(|why| why.contains("pvc-1-cspc-a")), "{:?}", itself.load);
+    for (kind, name) in [(K::CstorPoolInstance, "cspc-b"), (K::CstorVolume, "pvc-1"), (K::CstorPoolCluster, "cspc")] {
+        let neighbour = around(&Index::of(&seen), &find(&seen, kind, name));
+        assert!(!neighbour.settled.holds(), "{name} waits for it");
+    }
+    // But where a replica elsewhere is away, too, another restart could cost the last one.
+    seen.replicas.items[1].status.phase = "Offline".into();
+    assert!(!around(&Index::of(&seen), &stuck).settled.holds());
 }
 
 #[test]
@@ -181,7 +205,7 @@ fn what_may_not_be_read_leaves_a_doubt_and_never_looks_well() {
     let volume = find(&seen, K::CstorVolume, "pvc-1");
     assert!(!volume.healthy.holds());
     assert_eq!(
-        settled(&Index::of(&seen), &find(&seen, K::CstorPoolInstance, "cspc-a")),
+        around(&Index::of(&seen), &find(&seen, K::CstorPoolInstance, "cspc-a")).settled,
         Condition::Unknown(gap.into())
     );
 }
@@ -220,7 +244,7 @@ fn a_jiva_volume_is_healthy_when_all_its_replicas_can_be_read_and_written() {
     let volume = find(&seen, K::JivaVolume, "pvc-2");
     assert_eq!(volume.replicas, Some(Replicas { wanted: 3, healthy: 3 }));
     assert_eq!(volume.release(), Some(V350));
-    assert!(settled(&Index::of(&seen), &volume).holds());
+    assert!(around(&Index::of(&seen), &volume).settled.holds());
     // 2 current and desired, Deployment, StatefulSet, Service.
     assert_eq!(volume.versions.len(), 5);
 
@@ -228,7 +252,7 @@ fn a_jiva_volume_is_healthy_when_all_its_replicas_can_be_read_and_written() {
     let volume = find(&catching_up, K::JivaVolume, "pvc-2");
     assert_eq!(volume.healthy.why_not(), Some("replica tcp://10.1.1.1:9502 of volume pvc-2 is WO"));
     assert!(
-        !volume.healthy.holds() && settled(&Index::of(&catching_up), &volume).holds(),
+        !volume.healthy.holds() && around(&Index::of(&catching_up), &volume).settled.holds(),
         "its own replicas, nobody else's"
     );
 }
@@ -269,7 +293,7 @@ fn legacy_pools_and_volumes_are_told_from_those_of_the_newer_engine() {
     assert_eq!(ids, ["cstorPool/spc-x", "storagePoolClaim/spc", "legacyCstorVolume/pvc-3", "legacyJivaVolume/pvc-4"]);
     for evidence in understand(&Index::of(&seen)) {
         assert_eq!(evidence.release(), Some(Version::new(2, 11, 0)), "{}", evidence.id);
-        let shown = (&evidence.healthy, &evidence.rolled_out, settled(&Index::of(&seen), &evidence));
+        let shown = (&evidence.healthy, &evidence.rolled_out, around(&Index::of(&seen), &evidence).settled);
         assert_eq!(shown, (&Condition::Holds, &Condition::Holds, Condition::Holds), "{}", evidence.id);
     }
     let volume = find(&seen, K::LegacyCstorVolume, "pvc-3");

@@ -357,6 +357,7 @@ mod tests {
             }],
             rolled_out: Condition::Holds,
             healthy: Condition::Holds,
+            load: Condition::Holds,
             settled: Condition::Holds,
         })
     }

@@ -161,7 +161,7 @@ pub fn before_task(
     // which replicas settle.
     let half_done = planned.repair || task.attempts > 0 || standing == Standing::AtTarget;
     let repaired_now = half_done && (planned.repair || planned.own_executor || now >= until);
-    if let Some(what) = state.healthy.clone().and(state.rolled_out.clone()).why_not()
+    if let Some(what) = state.healthy.clone().and(state.rolled_out.clone()).and(state.load.clone()).why_not()
         && !repaired_now
     {
         return unsettled(what);
@@ -240,6 +240,7 @@ mod tests {
             versions: vec![SeenVersion { object, field, version: version.to_string() }],
             rolled_out: Condition::Holds,
             healthy: Condition::Holds,
+            load: Condition::Holds,
             settled: Condition::Holds,
         }
     }
@@ -270,7 +271,9 @@ mod tests {
         let ill = reading(ResourceState { healthy: Condition::Fails("it is off line".into()), ..state(&FROM) });
         let stuck = reading(ResourceState { rolled_out: Condition::Fails("0 of 1".into()), ..state(&FROM) });
         let official = PlannedTask { own_executor: false, ..planned() };
-        for own in [&ill, &stuck] {
+        let beneath =
+            reading(ResourceState { load: Condition::Fails("the replica on it is off line".into()), ..state(&FROM) });
+        for own in [&ill, &stuck, &beneath] {
             assert!(matches!(decided(&task(0), &planned(), own), BeforeTask::Wait { .. }));
             assert!(matches!(lately(&task(0), &planned(), own), BeforeTask::Defer(Deferral::Unsettled { .. })));
             assert_eq!(decided(&task(1), &planned(), own), BeforeTask::Attempt);
