@@ -4,11 +4,11 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use kube::api::ListParams;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::site::Site;
 use crate::support::crew::Play;
-use crate::support::hub::{BINARY, Daemon, LONG, Place, until_or};
+use crate::support::hub::{BINARY, Daemon, Place};
 use crate::support::openebs::upgrade_task::Told;
 use crate::support::postgres::Postgres;
 use crate::support::{openebs, until};
@@ -47,31 +47,6 @@ fn plan(place: &Place) -> String {
     let plan = place.file("plan.json").display().to_string();
     place.ok(&["plan", "--group", "stores", "--out", &plan]);
     plan
-}
-
-/// Waits for something that commands tell, while crews and nodes go on working.
-fn wait(place: &Place, what: &str, holds: impl FnMut() -> bool) {
-    tokio::task::block_in_place(|| until_or(what, LONG, holds, || place.log()));
-}
-
-/// Waits for the end of the latest rollout, and gives its status.
-fn finished(place: &Place) -> Value {
-    let mut status = Value::Null;
-    wait(place, "the rollout has finished", || {
-        status = place.status("latest");
-        status["state"] == "finished"
-    });
-    status
-}
-
-/// Waits until `explain` says all of this, and gives the whole answer.
-fn explained(place: &Place, cluster: &str, parts: &[&str]) -> String {
-    let mut said = String::new();
-    wait(place, &format!("it is explained by {parts:?}"), || {
-        said = place.run(&["explain", "latest", cluster]).out;
-        parts.iter().all(|part| said.contains(part))
-    });
-    said
 }
 
 /// A second daemon is started by mistake on the same Postgres; the one that works is frozen for longer than its lease,
@@ -121,7 +96,7 @@ async fn two_daemons_on_one_postgres_upgrade_everything_once() {
     until("the second cluster is at work", || async { (!everything.crew.done().is_empty()).then_some(()) }).await;
     daemons.remove(0).kill();
 
-    let status = finished(&second);
+    let status = second.finished();
     assert_eq!(status["verdict"], "succeeded", "{status:#}");
     let watched = tokio::task::block_in_place(|| watch.wait_with_output().unwrap());
     assert!(watched.status.success(), "{watched:?}");
@@ -153,7 +128,7 @@ async fn a_cluster_that_answers_as_another_one_is_explained_and_left_alone() {
     let plan = plan(&place);
     plane.rebuild().await;
     place.ok(&["rollout", "start", &plan]);
-    explained(&place, "berlin-1", &["waiting", "quarantined", "another cluster"]);
+    place.explains("berlin-1", &["waiting", "quarantined", "another cluster"]);
     let renewed = place.write("renewed.yaml", &site.cluster.admin_kubeconfig());
     let refused = place.run(&["cluster", "rotate", "berlin-1", "--kubeconfig", &renewed]);
     assert!(refused.code != 0 && refused.err.contains("another cluster"), "{refused:?}");
@@ -187,8 +162,8 @@ async fn an_upgrade_task_of_another_owner_is_explained_and_what_it_said_is_kept(
     add(&place, &site, "berlin-1", &site.cluster.hub_kubeconfig().await);
     let plan = plan(&place);
     place.ok(&["rollout", "start", &plan]);
-    assert_eq!(finished(&place)["verdict"], "succeeded");
-    let said = explained(&place, "berlin-1", &["upgrade_task.deleted", name, "left by managed by kurl"]);
+    assert_eq!(place.finished()["verdict"], "succeeded");
+    let said = place.explains("berlin-1", &["upgrade_task.deleted", name, "left by managed by kurl"]);
     assert!(said.contains("upgrade_task.created"), "{said}");
     assert_ne!(tasks.get(name).await.unwrap().metadata.uid.unwrap(), theirs);
     let audit = place.ok(&["audit", "list", "-o", "json"]).json();

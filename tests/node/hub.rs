@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::attempt::IMAGE;
 use crate::support::TestCluster;
-use crate::support::hub::{Daemon, Done, LONG, Place, until_or};
+use crate::support::hub::{Daemon, Place};
 use crate::support::witness::Witness;
 
 /// A running daemon, one registered cluster, and somebody who watches what becomes of Jobs and Pods.
@@ -67,7 +67,7 @@ impl Hub {
 
     /// What the latest rollout came to: its verdict, and its one result.
     pub fn verdict(&self) -> (String, Value) {
-        let status = self.finished();
+        let status = self.place.finished();
         let results = self.json(&["result", "list", "latest"]);
         self.ok(&["audit", "verify"]);
         self.witness.assert_never_two_at_once();
@@ -75,44 +75,14 @@ impl Hub {
         (text(&status["verdict"]), results[0].clone())
     }
 
-    /// Waits for the end of the latest rollout, and gives its status.
-    pub fn finished(&self) -> Value {
-        tokio::task::block_in_place(|| {
-            let mut status = Value::Null;
-            until_or(
-                "the rollout has finished",
-                2 * LONG,
-                || {
-                    status = self.place.status("latest");
-                    status["state"] == "finished"
-                },
-                || format!("{}\n{}", self.explain(), self.place.log()),
-            );
-            status
-        })
-    }
-
     /// Waits until `explain` says all of this, and gives the whole answer.
     pub fn explains(&self, parts: &[&str]) -> String {
-        tokio::task::block_in_place(|| {
-            let mut said = String::new();
-            until_or(
-                &format!("the hub says {parts:?}"),
-                LONG,
-                || {
-                    said = self.explain();
-                    parts.iter().all(|part| said.contains(part))
-                },
-                || format!("{}\n{}", self.explain(), self.place.log()),
-            );
-            said
-        })
+        self.place.explains(CLUSTER, parts)
     }
 
     /// What the hub says about the cluster.
     pub fn explain(&self) -> String {
-        let Done { out, err, .. } = self.place.run(&["explain", "latest", CLUSTER]);
-        out + &err
+        self.place.explain(CLUSTER)
     }
 }
 

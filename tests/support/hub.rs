@@ -121,6 +121,39 @@ impl Place {
     pub fn status(&self, rollout: &str) -> Value {
         self.run(&["rollout", "status", rollout, "-o", "json"]).json()
     }
+
+    /// Waits for something that commands tell; whatever else runs in the test goes on.
+    pub fn wait(&self, what: &str, holds: impl FnMut() -> bool) {
+        let stands = || self.run(&["rollout", "status", "latest", "--clusters"]).out;
+        let or = || format!("{}\n{}", stands(), self.log());
+        tokio::task::block_in_place(|| until_or(what, 2 * LONG, holds, or));
+    }
+
+    /// Waits for the end of the latest rollout, and gives its status.
+    pub fn finished(&self) -> Value {
+        let mut status = Value::Null;
+        self.wait("the rollout has finished", || {
+            status = self.status("latest");
+            status["state"] == "finished"
+        });
+        status
+    }
+
+    /// What the hub says about a cluster of the latest rollout.
+    pub fn explain(&self, cluster: &str) -> String {
+        let Done { out, err, .. } = self.run(&["explain", "latest", cluster]);
+        out + &err
+    }
+
+    /// Waits until `explain` says all of this, and gives the whole answer.
+    pub fn explains(&self, cluster: &str, parts: &[&str]) -> String {
+        let mut said = String::new();
+        self.wait(&format!("{cluster} is explained by {parts:?}"), || {
+            said = self.explain(cluster);
+            parts.iter().all(|part| said.contains(part))
+        });
+        said
+    }
 }
 
 /// A daemon's process; killed when dropped.
