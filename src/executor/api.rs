@@ -313,12 +313,12 @@ fn missing_right(verb: &str, place: &Place, message: &str) -> Problem {
     }
     let role =
         if *namespaced { format!("a Role in namespace {}", place.namespace) } else { "a ClusterRole".to_owned() };
-    Problem::on(place, format!("forbidden: {message}"), format!("the right to {verb} {}", place.collection.resource()))
-        .because(Cause::Forbidden)
-        .remedy(format!(
-            "give the Job's service account {role} with apiGroups: [{group:?}], resources: [{plural}], verbs: [{verb}] \
+    let there = if *namespaced { format!(" in namespace {}", place.namespace) } else { String::new() };
+    let right = format!("the right to {verb} {}{there}", place.collection.resource());
+    Problem::on(place, format!("forbidden: {message}"), right).because(Cause::Forbidden).remedy(format!(
+        "give the Job's service account {role} with apiGroups: [{group:?}], resources: [{plural}], verbs: [{verb}] \
          (`fleetlift edge manifest` has all that is needed)"
-        ))
+    ))
 }
 
 /// A refusal that nobody handled, as a problem of the object.

@@ -4,10 +4,13 @@
 use std::collections::BTreeSet;
 
 use fleetlift::domain::ResourceKind as Kind;
+use fleetlift::executor::run::termination;
+use fleetlift::openebs::names;
+use fleetlift::openebs::termination::Termination;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
-use crate::arrange::{Home, Site};
+use crate::arrange::{Home, Site, text};
 use crate::support::{edge, until};
 
 /// (API group, resource, verb).
@@ -151,29 +154,90 @@ named! {
 }
 
 async fn each_missing_right_is_named(kind: Kind) {
-    let mut site = match kind {
+    let site = match kind {
         Kind::LegacyJivaVolume => Site::to_split(Home::Claim).await,
         _ => Site::with(kind).await,
     };
     if kind == Kind::CstorPoolInstance {
         keep_old_backups(&site).await;
     }
-    site.client = site.client_of_probe().await;
     let (_, rights) = NEEDED.iter().find(|(of, _)| *of == kind).unwrap();
+    each_is_named(site, rights).await;
+}
+
+/// The other split: of a volume that was made in OpenEBS's namespace, whose Service stays.
+#[tokio::test]
+async fn the_missing_rights_of_a_split_in_the_namespace_of_openebs_are_named() {
+    let rights = [
+        ("", "persistentvolumes", "get"),
+        ("apps", "deployments", "create"),
+        ("apps", "deployments", "patch"),
+        ("apps", "deployments", "delete"),
+    ];
+    each_is_named(Site::to_split(Home::OpenEbs).await, &rights).await;
+}
+
+async fn each_is_named(mut site: Site, rights: &[Right]) {
+    site.client = site.client_of_probe().await;
     // All rights first: only what was seen allowed can be seen taken away.
     grant_all_but(&site, None, rights.first().copied()).await;
     let mut before = None;
-    for right in *rights {
+    for right in rights {
         grant_all_but(&site, Some(*right), before.replace(*right)).await;
         let failure = site.upgrade().await.expect_err(&format!("it needs {right:?}"));
         let (group, resource, verb) = right;
         let named = if group.is_empty() { (*resource).to_owned() } else { format!("{resource}.{group}") };
-        assert_eq!(failure.problem.expected, format!("the right to {verb} {named}"), "{}", failure.problem);
+        let told = failure.problem.expected.clone();
+        let cluster_wide = ["persistentvolumes", "cstorpools", "storagepoolclaims"].contains(resource);
+        let places = match cluster_wide {
+            true => vec![String::new()],
+            false => [&site.cluster.namespace, &site.cluster.claims_namespace]
+                .map(|namespace| format!(" in namespace {namespace}"))
+                .to_vec(),
+        };
+        let as_it_is = |place: &String| told == format!("the right to {verb} {named}{place}");
+        assert!(places.iter().any(as_it_is), "{}", failure.problem);
+        // What the hub reads and `result show` prints, and what `kubectl describe` shows.
+        let last_words = termination(&Err(failure.clone())).to_message();
+        let read = Termination::read(&last_words).expect("the hub understands it").sentence();
+        assert!(read.contains(&told), "{read}");
+        if failure.step.is_empty() {
+            // The UpgradeTask cannot be written without the rights to itself; and in argument mode it has no name until
+            // the engine is told.
+            let before = ["upgradetasks", "jivavolumes", "cstorvolumes", "persistentvolumes", "deployments"];
+            assert!(before.contains(resource), "{right:?} is not recorded");
+        } else {
+            let task = site.upgrade_task().await.expect("there is an UpgradeTask");
+            let steps = task["status"]["upgradeDetailedStatuses"].as_array().cloned().unwrap_or_default();
+            let reason = steps.last().map(|step| text(&step["reason"])).unwrap_or_default();
+            assert!(reason.contains(&told), "{right:?} is not in the status: {task}");
+        }
         assert!(failure.problem.remedy.contains(&format!("verbs: [{verb}]")), "{}", failure.problem);
     }
     grant_all_but(&site, None, before).await;
     site.upgrade().await.unwrap_or_else(|failure| panic!("{failure:?}"));
     assert_eq!(site.left_behind().await, vec![]);
+}
+
+/// In resource mode, which the hub uses, it has its name from the beginning.
+#[tokio::test]
+async fn the_task_that_a_label_selects_names_the_right_without_which_its_engine_cannot_be_told() {
+    let mut site = Site::with(Kind::JivaVolume).await;
+    site.client = site.client_of_probe().await;
+    let right = (OPENEBS, "jivavolumes", "get");
+    grant_all_but(&site, None, Some(right)).await;
+    grant_all_but(&site, Some(right), None).await;
+    let name = names::upgrade_task(&site.resource);
+    let metadata = json!({"name": name, "namespace": site.cluster.namespace, "labels": {"a": "b"}});
+    site.cluster
+        .apply(&json!({"apiVersion": "openebs.io/v1alpha1", "kind": "UpgradeTask", "metadata": metadata,
+            "spec": {"fromVersion": site.from, "toVersion": site.to, "jivaVolume": {"pvName": site.resource.name}}}))
+        .await;
+    site.execute(&["resource".to_owned(), "--upgrade-task-label=a=b".to_owned()]).await.unwrap_err();
+    let task = site.upgrade_task().await.unwrap();
+    let told = format!("the right to get jivavolumes.openebs.io in namespace {}", site.cluster.namespace);
+    assert!(text(&task["status"]["upgradeDetailedStatuses"][0]["reason"]).contains(&told), "{task}");
+    assert_eq!(task["status"]["phase"], "Error");
 }
 
 #[tokio::test]
@@ -184,7 +248,8 @@ async fn resource_mode_names_the_right_to_list_its_tasks() {
     grant_all_but(&site, Some((OPENEBS, "upgradetasks", "list")), None).await;
     let arguments = ["resource".to_owned(), "--upgrade-task-label=a=b".to_owned()];
     let problem = site.execute(&arguments).await.unwrap_err().problem;
-    assert_eq!(problem.expected, "the right to list upgradetasks.openebs.io");
+    let there = &site.cluster.namespace;
+    assert_eq!(problem.expected, format!("the right to list upgradetasks.openebs.io in namespace {there}"));
 }
 
 #[tokio::test]
