@@ -1,6 +1,7 @@
 //! The hub's account as `deploy/edge/hub.yaml` makes it: enough for everything, and for nothing else.
 
 use fleetlift::cluster::check::{Level, check};
+use fleetlift::cluster::manifest::Manifest;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::batch::v1::Job;
@@ -10,7 +11,8 @@ use serde_json::json;
 
 use crate::hand::edge;
 use crate::jobs::job;
-use crate::support::{TestCluster, openebs};
+use crate::support::edge::apply_manifest;
+use crate::support::{TestCluster, openebs, until};
 
 #[tokio::test]
 async fn the_hub_may_do_its_work() {
@@ -59,6 +61,20 @@ async fn the_preflight_names_each_right_that_is_missing() {
     for missing in ["create", "patch", "jobs", "upgradetasks"] {
         assert!(failing.contains(missing), "{missing} is not named in:\n{failing}");
     }
+    // The command that it prints repairs them.
+    let TestCluster { namespace, account_namespace, .. } = &cluster;
+    let command = format!(
+        "`fleetlift edge manifest --namespace {namespace} --account-namespace {account_namespace} --no-admission | \
+         kubectl apply -f -`"
+    );
+    assert!(failing.contains(&command), "{failing}");
+    let printed = Manifest { openebs: namespace, account: account_namespace, admission: false, ..Manifest::default() };
+    apply_manifest(&cluster.client, printed).await;
+    until("no right is missing any more", || async {
+        let checked = check(&edge(&cluster).await, None).await;
+        checked.findings.iter().any(|finding| finding.what == "rights" && finding.level == Level::Ok).then_some(())
+    })
+    .await;
 }
 
 fn forbidden<T: std::fmt::Debug>(answer: &kube::Result<T>) {

@@ -2,11 +2,13 @@
 
 mod apis;
 mod clock;
+mod repair;
 mod rights;
 
 use serde::Serialize;
 
-use super::inventory;
+use self::repair::Subject;
+use super::inventory::{self, Lacking};
 use super::{Edge, EdgeError, Retry};
 use crate::domain::inventory::Component;
 use crate::domain::{Inventory, Timestamp};
@@ -77,7 +79,7 @@ pub async fn check(edge: &Edge, expires_at: Option<Timestamp>) -> Checked {
     let inventory = match look(edge, &mut findings).await {
         Ok(inventory) => Some(inventory),
         Err(error) => {
-            findings.push(unreached(&error));
+            findings.push(unreached(&error, edge));
             None
         }
     };
@@ -94,12 +96,12 @@ async fn look(edge: &Edge, findings: &mut Vec<Finding>) -> Result<Inventory, Edg
     findings.push(clock::finding(skew));
     let served = apis::served(edge).await?;
     findings.extend(apis::findings(&served));
-    findings.extend(rights::findings(edge, &served).await?);
+    let subject = Subject::of(edge).await?;
+    findings.extend(rights::findings(edge, &served, &subject).await?);
     let inventory = inventory::read(edge).await?;
     findings.push(control_plane(&inventory.control_plane, edge.namespace()));
     findings.extend(inventory.problems.iter().map(|problem| {
-        let remedy =
-            "grant it by a RoleBinding (`fleetlift edge manifest` shows the rules), or accept what is not seen";
+        let remedy = unread(problem, &subject, edge.namespace());
         Finding::warn("inventory", problem.clone(), remedy)
     }));
     findings.extend(unfinished(&inventory));
@@ -114,12 +116,21 @@ fn proof(proven: bool) -> Finding {
     Finding::warn("server", "nothing proves it: whoever answers at its address gets the credential", remedy)
 }
 
-fn unreached(error: &EdgeError) -> Finding {
+/// What to do about something that the inventory could not read.
+fn unread(problem: &str, subject: &Subject, openebs: &str) -> String {
+    match inventory::missing_right(problem) {
+        Some(Lacking::Namespace(namespace)) if namespace != openebs => repair::rights_in(subject, namespace),
+        Some(Lacking::Namespace(_) | Lacking::Cluster) => repair::rights(subject, openebs),
+        None => "repair what it names, or accept that it is not seen".to_owned(),
+    }
+}
+
+fn unreached(error: &EdgeError, edge: &Edge) -> Finding {
     let remedy = match error {
         EdgeError::AddressDenied(_) => "allow the network in the hub's settings (edge.allow_networks), if it is meant",
         EdgeError::AnotherCluster { .. } => "the kubeconfig points at another cluster: register it under a new name",
         EdgeError::Unauthorized => "rotate the credential: `fleetlift cluster rotate`",
-        EdgeError::Forbidden { .. } => "grant the right: `fleetlift edge manifest` shows the rules",
+        EdgeError::Forbidden { .. } => &repair::rights(&Subject::by_token(edge), edge.namespace()),
         EdgeError::Redirected { .. } | EdgeError::NotKubernetes { .. } => {
             "look at what stands between the hub and the API server: a proxy, a login page, a wrong port"
         }
@@ -202,6 +213,31 @@ mod tests {
         assert_eq!(expiry(Some(now + days(3)), now).level, Level::Warn);
         assert_eq!(expiry(Some(now), now).level, Level::Fail);
         assert_eq!(expiry(None, now).level, Level::Ok);
+    }
+
+    #[test]
+    fn what_the_inventory_may_not_read_is_repaired_where_it_is_missing() {
+        let subject = Subject::Account(crate::cluster::account::ServiceAccount {
+            namespace: "fleetlift".to_owned(),
+            name: "fleetlift-hub".to_owned(),
+        });
+        let remedy = |problem: &str| unread(problem, &subject, "openebs");
+        for problem in [
+            "who uses the volumes there is not known: the right to list pods in namespace shop is missing",
+            "legacy volumes may live in namespace shop: the right to list deployments.apps in namespace shop is missing",
+        ] {
+            let told = remedy(problem);
+            assert!(told.contains("`kubectl -n shop create rolebinding fleetlift-hub-volumes "), "{told}");
+        }
+        for problem in [
+            "the right to list jivavolumes.openebs.io in namespace openebs is missing",
+            "the right to list persistentvolumes is missing",
+        ] {
+            let told = remedy(problem);
+            assert!(told.contains("`fleetlift edge manifest --namespace openebs "), "{told}");
+        }
+        let told = remedy("the CRD upgradetasks.openebs.io is not installed");
+        assert!(!told.contains('`'), "{told}");
     }
 
     #[test]

@@ -8,6 +8,8 @@ use serde_json::json;
 
 use super::Finding;
 use super::apis::Served;
+use super::repair::{self, Subject};
+use crate::cluster::account::ServiceAccount;
 use crate::cluster::edge::{decode, impossible};
 use crate::cluster::text::plain;
 use crate::cluster::{Edge, EdgeError};
@@ -85,16 +87,14 @@ const CLUSTER_WIDE: [(&str, &str); 5] = [
 ];
 
 /// Asks for each right; what the cluster does not serve is not asked for.
-pub(super) async fn findings(edge: &Edge, served: &Served) -> Result<Vec<Finding>, EdgeError> {
+pub(super) async fn findings(edge: &Edge, served: &Served, subject: &Subject) -> Result<Vec<Finding>, EdgeError> {
     let needed = needed(edge.namespace(), served);
     let missing = denied(edge, &needed).await?;
     let mut findings = vec![match missing.as_slice() {
         [] => Finding::ok("rights", format!("all {} are granted", needed.len())),
-        _ => Finding::fail(
-            "rights",
-            format!("missing: {}", listed(&missing)),
-            "apply `fleetlift edge manifest` with an administrator's kubeconfig",
-        ),
+        _ => {
+            Finding::fail("rights", format!("missing: {}", listed(&missing)), repair::rights(subject, edge.namespace()))
+        }
     }];
     let needless = needless(edge.namespace());
     let refused = denied(edge, &needless).await?;
@@ -103,7 +103,7 @@ pub(super) async fn findings(edge: &Edge, served: &Served) -> Result<Vec<Finding
         let seen = format!("the credential may do more than it needs, for example {right}");
         findings.push(Finding::warn("rights", seen, remedy));
     }
-    findings.extend(renewal(edge).await?);
+    findings.extend(renewal(edge, subject).await?);
     Ok(findings)
 }
 
@@ -173,35 +173,9 @@ fn needless(namespace: &str) -> Vec<Right> {
     ]
 }
 
-/// Whether the hub may renew its own token; known for service accounts, on servers that tell who we are.
-async fn renewal(edge: &Edge) -> Result<Option<Finding>, EdgeError> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Review {
-        status: Status,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Status {
-        user_info: User,
-    }
-    #[derive(Deserialize)]
-    struct User {
-        #[serde(default)]
-        username: String,
-    }
-    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
-    let body = match ask(edge, "/apis/authentication.k8s.io/v1/selfsubjectreviews", &review).await {
-        // Served since 1.28, and nothing depends on it.
-        Err(error) if error.reached() => return Ok(None),
-        answer => answer?,
-    };
-    let Ok(Review { status }) = decode::<Review>(&body) else { return Ok(None) };
-    let Some((namespace, name)) =
-        status.user_info.username.strip_prefix("system:serviceaccount:").and_then(|account| account.split_once(':'))
-    else {
-        return Ok(None);
-    };
+/// Whether the hub may renew its own token; known for service accounts.
+async fn renewal(edge: &Edge, subject: &Subject) -> Result<Option<Finding>, EdgeError> {
+    let Subject::Account(ServiceAccount { namespace, name }) = subject else { return Ok(None) };
     let right = Right {
         namespace: Some(plain(namespace, 63)),
         verb: "create",
@@ -214,7 +188,9 @@ async fn renewal(edge: &Edge) -> Result<Option<Finding>, EdgeError> {
     Ok(Some(if refused.is_empty() {
         Finding::ok("renewal", "the hub may renew its token")
     } else {
-        Finding::warn("renewal", format!("missing: {right}"), "rotate the credential by hand before it ends")
+        let remedy =
+            format!("{}, or rotate the credential by hand before it ends", repair::rights(subject, edge.namespace()));
+        Finding::warn("renewal", format!("missing: {right}"), remedy)
     }))
 }
 

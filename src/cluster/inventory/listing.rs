@@ -182,6 +182,23 @@ fn forbidden<T>(verb: &str, object: &ApiObject, namespace: Option<&str>) -> List
     Listing { items: Vec::new(), gap: Some(gap), served: true }
 }
 
+/// Where a right is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cluster) enum Lacking<'a> {
+    /// In this namespace.
+    Namespace(&'a str),
+    /// In the cluster as a whole.
+    Cluster,
+}
+
+/// Where a right is missing, if that is what a problem of an inventory says.
+pub(in crate::cluster) fn missing_right(problem: &str) -> Option<Lacking<'_>> {
+    let (_, right) = problem.strip_suffix(" is missing")?.split_once("the right to ")?;
+    let Some((_, namespace)) = right.split_once(" in namespace ") else { return Some(Lacking::Cluster) };
+    // It becomes part of a command, and clusters name their namespaces.
+    check_object_name(namespace).is_ok().then_some(Lacking::Namespace(namespace))
+}
+
 fn path(object: &ApiObject, version: &str, namespace: Option<&str>) -> Result<String, EdgeError> {
     let root = match object.group {
         "" => format!("/api/{version}"),

@@ -24,6 +24,7 @@ use futures::try_join;
 
 use self::evidence::Evidence;
 use self::index::Index;
+pub(super) use self::listing::{Lacking, missing_right};
 use self::listing::{Listing, Reader};
 use self::objects::{Pool, UPGRADE_RESULTS};
 use self::snapshot::{POOL_CLAIM_LABEL, POOL_CLUSTER_LABEL, Snapshot, Surroundings, VOLUME_LABEL};
