@@ -194,11 +194,19 @@ async fn apply(client: &kube::Client, object: &DynamicObject) -> Result<Outcome,
     Ok(match (before, taken) {
         (None, _) => Outcome::Created,
         (Some(_), Some(words)) => Outcome::TakenBack(words),
-        (Some(before), None) if before.metadata.resource_version == after.metadata.resource_version => {
-            Outcome::Unchanged
-        }
-        (Some(_), None) => Outcome::Changed,
+        (Some(before), None) => match content(before) == content(after) {
+            true => Outcome::Unchanged,
+            false => Outcome::Changed,
+        },
     })
+}
+
+/// An object without the API server's own books: it writes these anew at an apply that changes nothing, if the object
+/// has no field that an applier could own, as a Namespace without labels.
+fn content(mut object: DynamicObject) -> DynamicObject {
+    object.metadata.managed_fields = None;
+    object.metadata.resource_version = None;
+    object
 }
 
 /// The lines of the lists in a ConfigMap of ours that one that is there lacks.
