@@ -16,6 +16,9 @@ use crate::store::{StoreError, StoredInventory};
 /// How often clusters are looked for whose inventory is old.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// Commits come by the hundred a second, few of them make a cluster due, and each look goes over all clusters.
+const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(250);
+
 /// A cluster that did not answer is not asked again before this.
 const TRIED_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
@@ -28,7 +31,7 @@ pub async fn run(engine: Arc<Engine>, stop: CancellationToken) {
     let mut hint = engine.store.committed();
     let room = Arc::new(Semaphore::new(engine.bounds.inventories_at_once as usize));
     let reads = TaskTracker::new();
-    every(&stop, &mut hint, || async {
+    every(&stop, &mut hint, LOOK_AT_MOST_EVERY, || async {
         match begin_due(&engine, &room, &reads).await {
             Ok(()) if room.available_permits() == 0 => ROOM_AFTER,
             Ok(()) => LOOK_EVERY,

@@ -32,7 +32,7 @@ const STARTS_AT_ONCE: usize = 64;
 pub async fn run(engine: Arc<Engine>, plans: Arc<Plans>, held: watch::Receiver<Option<Held>>, stop: CancellationToken) {
     let mut hint = engine.store.committed();
     let followed = Mutex::new(Followed::default());
-    every(&stop, &mut hint, || async {
+    every(&stop, &mut hint, Duration::ZERO, || async {
         let Some(Held { lease, .. }) = *held.borrow() else { return LOOK_SOON };
         match look(&engine, &plans, &mut *followed.lock().await, lease).await {
             Ok(wait) => wait,

@@ -12,6 +12,7 @@ use tracing::Instrument as _;
 use tracing::field::Empty;
 
 use super::Engine;
+use super::every::every;
 use super::lease::Held;
 use super::plans::Plans;
 use super::step::{Follow, Left, take};
@@ -70,34 +71,24 @@ pub async fn run(engine: Arc<Engine>, plans: Arc<Plans>, held: watch::Receiver<O
         held: held.clone(),
         stop: stop.clone(),
     });
-    while !stop.is_cancelled() {
-        let lease = held.borrow().map(|held| held.lease);
-        committed.mark_unchanged();
-        let mut wait = LOOK_EVERY;
-        if let Some(lease) = lease {
-            match worker.begin_due(lease).await {
-                Ok(next) => wait = next,
-                Err(error) => tracing::warn!(%error, "due targets could not be claimed, trying again"),
+    let looking = every(&stop, &mut committed, Duration::ZERO, || async {
+        let Some(Held { lease, .. }) = *held.borrow() else { return LOOK_EVERY };
+        worker.begin_due(lease).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "due targets could not be claimed, trying again");
+            LOOK_EVERY
+        })
+    });
+    let listening = async {
+        while let Some(Some(target)) = stop.run_until_cancelled(hinted.recv()).await {
+            // As it is now: whoever hints may have waited for this very lease.
+            let lease = held.borrow().map(|held| held.lease);
+            match lease {
+                Some(lease) => worker.begin(target, lease, Cause::Hint),
+                None => worker.again_soon(target),
             }
         }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(wait) => {}
-            changed = committed.changed() => if changed.is_err() { tokio::time::sleep(LOOK_EVERY).await },
-            target = hinted.recv() => {
-                // As it is now: whoever hints may have waited for this very lease.
-                let lease = held.borrow().map(|held| held.lease);
-                let mut next = target;
-                while let Some(target) = next {
-                    match lease {
-                        Some(lease) => worker.begin(target, lease, Cause::Hint),
-                        None => worker.again_soon(target),
-                    }
-                    next = hinted.try_recv().ok();
-                }
-            },
-        }
-    }
+    };
+    tokio::join!(looking, listening);
     worker.tasks.close();
     worker.tasks.wait().await;
 }
