@@ -83,8 +83,24 @@ pub struct Resource {
     pub attached_to: Option<String>,
     /// The Pods that use it.
     pub workloads: Vec<Workload>,
+    /// Why there may be users beside these; `None` when all could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub users_unknown: Option<String>,
     /// Labels and facts worth showing that have no field of their own (node, capacity, …).
     pub details: BTreeMap<String, String>,
+}
+
+impl Resource {
+    /// Whether nobody uses it: no Pod, and no node that it is attached to.
+    pub fn unused(&self) -> Condition {
+        let pod = self.workloads.first().map(|workload| format!("Pod {}/{}", workload.namespace, workload.pod));
+        let user = pod.or_else(|| self.attached_to.as_ref().map(|node| format!("node {node}")));
+        match (user, &self.users_unknown) {
+            (Some(user), _) => Condition::Fails(format!("in use by {user}")),
+            (None, Some(why)) => Condition::Unknown(format!("whether it is in use is not known: {why}")),
+            (None, None) => Condition::Holds,
+        }
+    }
 }
 
 /// Replicas of one volume or instances of one pool cluster.

@@ -81,6 +81,9 @@ pub fn condensed(cluster: &str, left_out: Vec<LeftOut>, nothing_planned: bool) -
     vec![LeftOut { cluster: cluster.to_owned(), resource: None, code: first.code.clone(), why }]
 }
 
+/// What to do about users that could not be read.
+const REMEDY: &str = "`fleetlift cluster check` prints the command that grants a missing right";
+
 /// A bounded name of a reason, and the sentence.
 type Reason = (&'static str, String);
 
@@ -181,24 +184,37 @@ impl<'a> Planner<'a> {
         if self.order.attached != Attached::Refuse {
             return Ok(());
         }
-        if let Some(user) = user_of(resource) {
-            return Err(("attached", format!("in use by {user}, and the strategy says `attached: refuse`")));
+        match resource.unused() {
+            Condition::Holds => {}
+            Condition::Fails(why) => {
+                return Err(("attached", format!("{why}, and the strategy says `attached: refuse`")));
+            }
+            Condition::Unknown(why) => {
+                return Err(("users_unknown", format!("{why}; the strategy says `attached: refuse`, and {REMEDY}")));
+            }
         }
         if kind.parent.is_none() {
             return Ok(());
         }
         // A pool's restart stops the volumes that have no other replica.
         let users = self.users.get(resource.id.name.as_str()).into_iter().flatten();
-        let alone = users.filter(|volume| volume.pools.len() < 2 && user_of(volume).is_some());
-        match alone.min_by(|a, b| a.id.cmp(&b.id)) {
-            Some(volume) => Err((
+        let alone = users.filter(|volume| volume.pools.len() < 2).map(|volume| (volume.unused(), &volume.id));
+        let in_use = alone.filter(|(unused, _)| !unused.holds());
+        // What is known to be in use tells more than what may be.
+        match in_use.min_by_key(|(unused, id)| (matches!(unused, Condition::Unknown(_)), *id)) {
+            None | Some((Condition::Holds, _)) => Ok(()),
+            Some((Condition::Fails(_), volume)) => Err((
                 "attached",
                 format!(
-                    "it holds the only replica of {}, which is in use, and the strategy says `attached: refuse`",
-                    volume.id
+                    "it holds the only replica of {volume}, which is in use, and the strategy says `attached: refuse`"
                 ),
             )),
-            None => Ok(()),
+            Some((Condition::Unknown(why), volume)) => Err((
+                "users_unknown",
+                format!(
+                    "it holds the only replica of {volume}: {why}; the strategy says `attached: refuse`, and {REMEDY}"
+                ),
+            )),
         }
     }
 
@@ -315,12 +331,6 @@ fn users_of_pools(inventory: &Inventory) -> BTreeMap<&str, Vec<&Resource>> {
     users
 }
 
-/// Who uses it: a Pod, or the node that it is attached to.
-fn user_of(resource: &Resource) -> Option<String> {
-    let pod = resource.workloads.first().map(|workload| format!("Pod {}/{}", workload.namespace, workload.pod));
-    pod.or_else(|| resource.attached_to.as_ref().map(|node| format!("node {node}")))
-}
-
 /// What a person should know about a task.
 fn notes(order: &Order<'_>, resource: &Resource, kind: &Kind, task: &PlannedTask) -> Vec<String> {
     let maker = order.target.executor.maker;
@@ -332,8 +342,17 @@ fn notes(order: &Order<'_>, resource: &Resource, kind: &Kind, task: &PlannedTask
     if task.repair {
         notes.push(format!("a {} that other hands left half done is repaired", kind.noun));
     }
-    if order.attached == Attached::Warn && user_of(resource).is_some() {
-        notes.push(format!("a {} is in use; its I/O pauses while its target restarts", kind.noun));
+    match (order.attached, resource.unused()) {
+        (Attached::Warn, Condition::Fails(_)) => {
+            notes.push(format!("a {} is in use; its I/O pauses while its target restarts", kind.noun));
+        }
+        (Attached::Warn, Condition::Unknown(why)) => {
+            notes.push(format!(
+                "a {}: {why}; if it is, its I/O pauses while its target restarts, and {REMEDY}",
+                kind.noun
+            ));
+        }
+        (Attached::Warn, Condition::Holds) | (Attached::Allow | Attached::Refuse, _) => {}
     }
     let forced = images::forced_prefix(kind, &task.to).filter(|_| maker == ExecutorMaker::Openebs);
     if let Some(prefix) = forced.filter(|_| task.image_prefix.is_empty()) {

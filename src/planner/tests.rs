@@ -75,6 +75,7 @@ fn resource(kind: K, name: &str, version: &str) -> Resource {
         replicas: None,
         attached_to: None,
         workloads: vec![],
+        users_unknown: None,
         details: BTreeMap::new(),
     }
 }
@@ -300,6 +301,36 @@ fn volumes_in_use_are_refused_warned_about_or_allowed_as_the_strategy_says() {
         assert_eq!(plan.waves[0].targets[0].tasks.len(), 6);
         let in_use = report.warnings.iter().filter(|warning| warning.contains("in use")).count();
         assert_eq!(in_use, warnings, "{:?}", report.warnings);
+    }
+}
+
+#[test]
+fn volumes_whose_users_could_not_be_read_are_not_taken_for_idle() {
+    let hidden = |resource: Resource| Resource {
+        users_unknown: Some("the right to list pods in namespace shop is missing".into()),
+        ..resource
+    };
+    let inventory = inventory(vec![
+        pool("p-a", "cspc", "3.5.0"),
+        pool("p-b", "cspc", "3.5.0"),
+        hidden(volume("alone", &["p-a"], "3.5.0")),
+        hidden(used(volume("used", &["p-b"], "3.5.0"))),
+        hidden(resource(K::JivaVolume, "pvc-2", "3.5.0")),
+    ]);
+    let by = |attached: &str| fleet_with(&format!("attached: {attached}, waves: [{{name: all}}]"), "openebs: 3.6.0");
+    let (tasks, left) = outcome(&by("refuse"), &inventory, &request());
+    assert_eq!(tasks, Vec::<String>::new());
+    let codes = ["p-a users_unknown", "alone pools_behind", "p-b attached", "used pools_behind", "pvc-2 users_unknown"];
+    assert_eq!(left, left_out(&codes));
+    let known = [(cluster(1), inventory)];
+    let (_, report) = plan_of(&by("refuse"), &known, &request()).unwrap();
+    let why = &report.left_out.iter().find(|left_out| left_out.code == "users_unknown").unwrap().why;
+    assert!(why.contains("the right to list pods in namespace shop") && why.contains("cluster check"), "{why}");
+    for (attached, warnings) in [("warn", 2), ("allow", 0)] {
+        let (plan, report) = plan_of(&by(attached), &known, &request()).unwrap();
+        assert_eq!(plan.waves[0].targets[0].tasks.len(), 5);
+        let unknown = report.warnings.iter().filter(|warning| warning.contains("is in use is not known")).count();
+        assert_eq!(unknown, warnings, "{:?}", report.warnings);
     }
 }
 

@@ -162,6 +162,7 @@ impl Evidence {
             replicas: self.replicas,
             attached_to: None,
             workloads: Vec::new(),
+            users_unknown: None,
             details: self.details,
         }
     }

@@ -31,7 +31,7 @@ use self::snapshot::{POOL_CLAIM_LABEL, POOL_CLUSTER_LABEL, Snapshot, Surrounding
 use self::under_way::{Executors, Unfinished};
 use super::text::plain;
 use super::{Edge, EdgeError};
-use crate::domain::inventory::Component;
+use crate::domain::inventory::{Component, Condition};
 use crate::domain::observation::ResourceSeen;
 use crate::domain::{Inventory, ResourceKind, ResourceRef};
 use crate::openebs::kinds;
@@ -145,6 +145,11 @@ async fn busy_with(edge: &Edge, executors: &Executors, resource: &ResourceRef) -
         Some(named) => named.contains(resource) || relatives.iter().any(|relative| named.contains(relative)),
     };
     Ok(unfinished.into_iter().find(about).map(|one| one.by))
+}
+
+/// Whether nobody uses what an upgrade of the resource stops, read afresh.
+pub async fn unused(edge: &Edge, resource: &ResourceRef) -> Result<Condition, EdgeError> {
+    Box::pin(users::unused(edge, resource)).await
 }
 
 /// Everything that the snapshot shows.
