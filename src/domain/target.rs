@@ -125,6 +125,11 @@ pub enum Deferral {
         /// What.
         what: String,
     },
+    /// A volume is in use, or may be, and the strategy says `attached: refuse`.
+    InUse {
+        /// By whom, or why that is not known.
+        why: String,
+    },
     /// Its maintenance window is closed.
     OutsideWindow {
         /// When it opens, if ever.
@@ -142,6 +147,7 @@ impl Deferral {
             Self::ControlPlane { .. } => "control_plane",
             Self::Busy { .. } => "busy",
             Self::Unsettled { .. } => "unsettled",
+            Self::InUse { .. } => "in_use",
             Self::OutsideWindow { .. } => "outside_window",
         }
     }
@@ -158,6 +164,7 @@ impl std::fmt::Display for Deferral {
             Self::ControlPlane { found } => write!(f, "the control plane is not at the target: {found}"),
             Self::Busy { by } => write!(f, "{by} is working on it"),
             Self::Unsettled { what } => write!(f, "not settled: {what}"),
+            Self::InUse { why } => write!(f, "{why}, and the strategy says `attached: refuse`"),
             Self::OutsideWindow { opens_at: Some(at) } => write!(f, "its maintenance window opens at {at}"),
             Self::OutsideWindow { opens_at: None } => write!(f, "its maintenance windows never open"),
         }

@@ -92,8 +92,8 @@ type Seconds = Gauge<f64, AtomicU64>;
 const ROLLOUT_STATES: [&str; 4] = ["running", "paused", "stopping", "finished"];
 
 /// Every reason for which a target can be deferred.
-const DEFERRALS: [&str; 7] =
-    ["unreachable", "unverified", "refused", "control_plane", "busy", "unsettled", "outside_window"];
+const DEFERRALS: [&str; 8] =
+    ["unreachable", "unverified", "refused", "control_plane", "busy", "unsettled", "in_use", "outside_window"];
 
 /// Every state that a cluster can be counted under.
 const CLUSTER_STATES: [&str; 4] = ["reachable", "unreachable", "quarantined", "unknown"];

@@ -6,7 +6,7 @@ pub mod target;
 
 use std::time::Duration;
 
-use crate::domain::fleet::Strategy;
+use crate::domain::fleet::{Attached, Strategy};
 
 /// What a strategy means for the tasks of one target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Rules {
     pub settle_deadline: Duration,
     /// How often a deferred target is tried again.
     pub retry_every: Duration,
+    /// What to do about volumes in use.
+    pub attached: Attached,
 }
 
 /// The least time that replicas are given to settle. A rebuild on a slow node takes minutes, whatever the deadlines.
@@ -33,7 +35,7 @@ const SETTLE_AT_LEAST: Duration = Duration::from_mins(10);
 impl Rules {
     /// What `strategy` says about the tasks of one target.
     pub fn of(strategy: &Strategy) -> Self {
-        let Strategy { deadlines, retries, unreachable, .. } = strategy;
+        let Strategy { deadlines, retries, unreachable, attached, .. } = strategy;
         Self {
             attempts: retries.attempts,
             backoff_first: retries.first.duration(),
@@ -42,6 +44,7 @@ impl Rules {
             cluster_deadline: deadlines.cluster.duration(),
             settle_deadline: deadlines.task.duration().max(SETTLE_AT_LEAST),
             retry_every: unreachable.retry_every.duration(),
+            attached: *attached,
         }
     }
 }

@@ -55,6 +55,8 @@ pub struct Reading {
     pub control_plane: Condition,
     /// Who works on the resource, if anybody.
     pub busy: Option<String>,
+    /// Whether nobody uses what the task stops; holds unasked unless the strategy refuses volumes in use.
+    pub unused: Condition,
     /// The resource.
     pub resource: ResourceSeen,
 }
@@ -144,6 +146,9 @@ pub fn before_task(
     }
     if let Some(found) = reading.control_plane.why_not() {
         return BeforeTask::Defer(Deferral::ControlPlane { found: found.to_owned() });
+    }
+    if let Some(why) = reading.unused.why_not() {
+        return BeforeTask::Defer(Deferral::InUse { why: why.to_owned() });
     }
     let until = settling_since + rules.settle_deadline;
     let unsettled = |what: &str| match now < until {
@@ -246,7 +251,8 @@ mod tests {
     }
 
     fn reading(state: ResourceState) -> Reading {
-        Reading { control_plane: Condition::Holds, busy: None, resource: ResourceSeen::Found(state) }
+        let resource = ResourceSeen::Found(state);
+        Reading { control_plane: Condition::Holds, busy: None, unused: Condition::Holds, resource }
     }
 
     fn decided(task: &Task, planned: &PlannedTask, reading: &Reading) -> BeforeTask {
@@ -288,6 +294,20 @@ mod tests {
         }
         let decided = lately(&task(1), &planned(), &beside);
         assert_eq!(decided, BeforeTask::Defer(Deferral::Unsettled { what: "a replica rebuilds".into() }));
+    }
+
+    #[test]
+    fn what_came_into_use_since_it_was_planned_is_deferred_and_stays_owed() {
+        for unused in [Condition::Fails("in use by Pod a/b".into()), Condition::Unknown("a right is missing".into())] {
+            let why = unused.why_not().unwrap().to_owned();
+            let in_use = Reading { unused, ..reading(state(&FROM)) };
+            for attempts in [0, 1] {
+                let deferred = BeforeTask::Defer(Deferral::InUse { why: why.clone() });
+                assert_eq!(decided(&task(attempts), &planned(), &in_use), deferred);
+            }
+            let there = Reading { resource: ResourceSeen::Found(state(&TO)), ..in_use };
+            assert_eq!(decided(&task(0), &planned(), &there), BeforeTask::Skip(SkipReason::AlreadyThere));
+        }
     }
 
     #[test]

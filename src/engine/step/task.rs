@@ -2,13 +2,15 @@
 
 use super::unseen::defer;
 use super::{Broken, Left, Scene, attempt};
-use crate::cluster::Edge;
 use crate::cluster::inventory::{self, Around};
+use crate::cluster::{Edge, EdgeError};
 use crate::domain::attempt::Attempt;
 use crate::domain::event::EventType;
+use crate::domain::fleet::Attached;
+use crate::domain::inventory::Condition;
 use crate::domain::plan::PlannedTask;
 use crate::domain::target::{SkipReason, TargetState, Task, TaskState};
-use crate::domain::{AttemptId, Timestamp};
+use crate::domain::{AttemptId, ResourceRef, Timestamp};
 use crate::engine::decide::target::{BeforeTask, Finish, Next, Reading, before_task, next};
 use crate::openebs::control_plane;
 use crate::openebs::job::{AttemptOrder, build};
@@ -32,12 +34,13 @@ pub(super) async fn next_task(scene: &mut Scene<'_>, edge: &Edge) -> Result<Left
         };
         let what = &planned[task.position as usize];
         // Questions that do not depend on each other: on a link across the world that is one round trip.
-        let (Around { operators, busy }, resource) = tokio::try_join!(
+        let (Around { operators, busy }, resource, unused) = tokio::try_join!(
             inventory::around(edge, &what.resource),
             inventory::read_resource(edge, &what.resource, &what.resource_namespace),
+            unused(edge, &what.resource, scene.rules.attached),
         )?;
         let control_plane = control_plane::is_at(&operators, what.resource.kind, &what.to);
-        let reading = Reading { control_plane, busy, resource };
+        let reading = Reading { control_plane, busy, unused, resource };
         let settling_since = disturbed_at(scene.draft.tasks(), since);
         match before_task(&task, what, &reading, settling_since, &scene.rules, now) {
             BeforeTask::Attempt => {
@@ -62,6 +65,15 @@ pub(super) async fn next_task(scene: &mut Scene<'_>, edge: &Edge) -> Result<Left
             }
             BeforeTask::Defer(reason) => return Ok(defer(scene, reason).await?),
         }
+    }
+}
+
+/// Whether nobody uses what the task stops: asked only for strategies that refuse volumes in use, and asked again
+/// although the plan did, since Pods come and go.
+async fn unused(edge: &Edge, resource: &ResourceRef, attached: Attached) -> Result<Condition, EdgeError> {
+    match attached {
+        Attached::Refuse => inventory::unused(edge, resource).await,
+        Attached::Allow | Attached::Warn => Ok(Condition::Holds),
     }
 }
 

@@ -68,6 +68,7 @@ fn retry_at(target: TargetId, reason: &Deferral, rules: &Rules, now: Timestamp) 
         Deferral::Unreachable { .. }
         | Deferral::Unverified { .. }
         | Deferral::Refused { .. }
+        | Deferral::InUse { .. }
         | Deferral::ControlPlane { .. }
         | Deferral::OutsideWindow { .. } => rules.retry_every,
     };
