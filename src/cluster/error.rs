@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use super::address::Denied;
 
+/// An API server restarts, or finds its database again, within a minute or two.
+const PASSES_WITHIN: Duration = Duration::from_mins(1);
+
 /// One enum for every call to a cluster. Texts that a cluster chose are stripped of control characters, cut to length,
 /// and free of the credential that was sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -179,6 +182,28 @@ impl EdgeError {
             | Self::NoSuchApi { .. }
             | Self::Refused { .. }
             | Self::Impossible(_) => Retry::Never,
+        }
+    }
+
+    /// How soon an API server that answers, but not just now, may be asked again; `None` where only time, the network or
+    /// a person can help.
+    pub const fn passes_within(&self) -> Option<Duration> {
+        match self {
+            Self::Throttled { retry_after } => Some(*retry_after),
+            Self::Conflict { .. } | Self::Gone | Self::ServerError { .. } => Some(PASSES_WITHIN),
+            Self::AddressDenied(_)
+            | Self::Unreachable { .. }
+            | Self::TimedOut { .. }
+            | Self::TooLarge { .. }
+            | Self::Redirected { .. }
+            | Self::NotKubernetes { .. }
+            | Self::AnotherCluster { .. }
+            | Self::Unauthorized
+            | Self::Forbidden { .. }
+            | Self::NotFound { .. }
+            | Self::NoSuchApi { .. }
+            | Self::Refused { .. }
+            | Self::Impossible(_) => None,
         }
     }
 

@@ -164,7 +164,7 @@ async fn without_connection(mut scene: Scene<'_>, error: &NotConnectable) -> Res
         scene.commit().await?;
         return Ok(Left::Ended);
     }
-    unseen::go_on_without(&mut scene, Deferral::Refused { error: error.to_string() }).await
+    unseen::go_on_without(&mut scene, Deferral::Refused { error: error.to_string() }, None).await
 }
 
 /// The cluster did not answer, or not as it should: never a failure of the target's by itself.
@@ -184,7 +184,7 @@ async fn cluster_failed(mut scene: Scene<'_>, error: EdgeError) -> Result<Left, 
         true => Deferral::Refused { error: error_text },
         false => Deferral::Unreachable { since, error: error_text },
     };
-    unseen::go_on_without(&mut scene, reason).await
+    unseen::go_on_without(&mut scene, reason, error.passes_within()).await
 }
 
 /// How old the note of a cluster's last answer may become: a row a minute and cluster, not one a look.

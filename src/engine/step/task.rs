@@ -63,7 +63,7 @@ pub(super) async fn next_task(scene: &mut Scene<'_>, edge: &Edge) -> Result<Left
                 scene.commit().await?;
                 return Ok(Left::Running);
             }
-            BeforeTask::Defer(reason) => return Ok(defer(scene, reason).await?),
+            BeforeTask::Defer(reason) => return Ok(defer(scene, reason, None).await?),
         }
     }
 }

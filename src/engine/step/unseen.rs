@@ -23,11 +23,18 @@ const LOOK_AFTER_A_HICCUP: Duration = Duration::from_secs(1);
 /// Other people's upgrades and rebuilds take minutes, not the quarter of an hour that a dead cluster is left alone.
 const LOOK_AT_THE_BUSY: Duration = Duration::from_mins(1);
 
-/// Keeps the slots or gives them back, as the case may be.
-pub(super) async fn go_on_without(scene: &mut Scene<'_>, reason: Deferral) -> Result<Left, StoreError> {
+/// How soon a cluster that asks for fewer requests is tried again at the earliest: it says "in a second" to everybody.
+const LOOK_AT_THE_OVERLOADED: Duration = Duration::from_secs(10);
+
+/// Keeps the slots or gives them back, as the case may be. `passes_within` is what the cluster itself gave to hope for.
+pub(super) async fn go_on_without(
+    scene: &mut Scene<'_>,
+    reason: Deferral,
+    passes_within: Option<Duration>,
+) -> Result<Left, StoreError> {
     let now = scene.now();
     scene.draft.tick(now);
-    let Some(attempt) = &scene.draft.work.open_attempt else { return defer(scene, reason).await };
+    let Some(attempt) = &scene.draft.work.open_attempt else { return defer(scene, reason, passes_within).await };
     let TargetState::Running { since, unseen_since, .. } = &scene.draft.work.target.state else {
         return Ok(Left::Ended);
     };
@@ -35,14 +42,13 @@ pub(super) async fn go_on_without(scene: &mut Scene<'_>, reason: Deferral) -> Re
     let unseen_since = unseen_since.unwrap_or(now);
     let surely_ended = attempt.deadline + SURELY_ENDED;
     if now >= surely_ended {
-        return defer(scene, Deferral::Unverified { unseen_since }).await;
+        return defer(scene, Deferral::Unverified { unseen_since }, None).await;
     }
     let doing = format!("unseen since {unseen_since}, its Job may run until {surely_ended}: {reason}");
     if first {
         scene.draft.event(EventType::TargetUnseen, |event| event.because(reason.to_string()));
     }
-    // As long again as it has been silent: one broken connection costs a second, and a dead cluster little.
-    let wait = now.since(unseen_since).clamp(LOOK_AFTER_A_HICCUP, LOOK_WHILE_UNSEEN);
+    let wait = look_again(now.since(unseen_since), passes_within);
     scene.draft.runs(doing.clone(), (now + wait).min(surely_ended));
     scene.draft.become_now(TargetState::Running { since, unseen_since: Some(unseen_since), doing });
     scene.commit().await?;
@@ -50,8 +56,12 @@ pub(super) async fn go_on_without(scene: &mut Scene<'_>, reason: Deferral) -> Re
 }
 
 /// Gives the slots back; the target is tried again later.
-pub(super) async fn defer(scene: &mut Scene<'_>, reason: Deferral) -> Result<Left, StoreError> {
-    let retry_at = retry_at(scene.draft.work.target.id, &reason, &scene.rules, scene.now());
+pub(super) async fn defer(
+    scene: &mut Scene<'_>,
+    reason: Deferral,
+    passes_within: Option<Duration>,
+) -> Result<Left, StoreError> {
+    let retry_at = retry_at(scene.draft.work.target.id, &reason, passes_within, &scene.rules, scene.now());
     scene.draft.event(EventType::TargetDeferred, |event| {
         event.because(reason.to_string()).with("reason", reason.name()).with("retry_at", retry_at.to_string())
     });
@@ -60,14 +70,30 @@ pub(super) async fn defer(scene: &mut Scene<'_>, reason: Deferral) -> Result<Lef
     Ok(Left::Ended)
 }
 
-/// When a deferred target is tried again: as often as the strategy says, spread by a tenth either way, so that what went
-/// silent together does not come back together.
-fn retry_at(target: TargetId, reason: &Deferral, rules: &Rules, now: Timestamp) -> Timestamp {
+/// When a cluster with a Job under way is looked at again. As long again as it has been silent: one broken connection
+/// costs a second, and a dead cluster little. One that asks for a pause gets it.
+fn look_again(silent_for: Duration, passes_within: Option<Duration>) -> Duration {
+    let asked = passes_within.unwrap_or_default().min(LOOK_WHILE_UNSEEN);
+    silent_for.clamp(LOOK_AFTER_A_HICCUP, LOOK_WHILE_UNSEEN).max(asked)
+}
+
+/// When a deferred target is tried again, spread by a tenth either way, so that what went silent together does not come
+/// back together. What an API server says will pass is tried soon; a dead network, a missing right or CRD as often as
+/// the strategy says.
+fn retry_at(
+    target: TargetId,
+    reason: &Deferral,
+    passes_within: Option<Duration>,
+    rules: &Rules,
+    now: Timestamp,
+) -> Timestamp {
     let every = match reason {
+        Deferral::Refused { .. } => {
+            passes_within.map_or(rules.retry_every, |wait| wait.max(LOOK_AT_THE_OVERLOADED).min(rules.retry_every))
+        }
         Deferral::Busy { .. } | Deferral::Unsettled { .. } => rules.retry_every.min(LOOK_AT_THE_BUSY),
         Deferral::Unreachable { .. }
         | Deferral::Unverified { .. }
-        | Deferral::Refused { .. }
         | Deferral::InUse { .. }
         | Deferral::ControlPlane { .. }
         | Deferral::OutsideWindow { .. } => rules.retry_every,
@@ -80,6 +106,7 @@ fn retry_at(target: TargetId, reason: &Deferral, rules: &Rules, now: Timestamp) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::EdgeError;
 
     #[test]
     fn retries_are_spread_by_a_tenth_around_what_the_strategy_says() {
@@ -90,10 +117,48 @@ mod tests {
         let waits: std::collections::BTreeSet<u64> = (0..50)
             .map(|n| {
                 let id = format!("01890000-0000-7000-8000-0000000{:05x}", n * 7919).parse().unwrap();
-                retry_at(id, &reason, &rules, now).since(now).as_secs()
+                retry_at(id, &reason, None, &rules, now).since(now).as_secs()
             })
             .collect();
         assert!(waits.iter().all(|wait| (900..=1_100).contains(wait)), "{waits:?}");
         assert!(waits.len() > 20, "{waits:?}");
+    }
+
+    #[test]
+    fn an_overloaded_server_is_asked_again_when_it_says_and_a_missing_right_as_often_as_the_strategy_says() {
+        let rules =
+            Rules { retry_every: Duration::from_secs(900), ..Rules::of(&crate::engine::decide::tests::strategy()) };
+        let id: TargetId = "01890000-0000-7000-8000-000000000000".parse().unwrap();
+        let now = Timestamp::from_micros(0);
+        let wait = |error: &EdgeError, rules: &Rules| {
+            let reason = Deferral::Refused { error: error.to_string() };
+            retry_at(id, &reason, error.passes_within(), rules, now).since(now).as_secs_f64()
+        };
+        let is_about = |wait: f64, seconds: f64| (0.9 * seconds..=1.1 * seconds).contains(&wait);
+        let throttled = |seconds| EdgeError::Throttled { retry_after: Duration::from_secs(seconds) };
+        let failed = EdgeError::ServerError { status: 503, message: String::new() };
+        let lacking = EdgeError::NoSuchApi { resource: "upgradetasks.openebs.io".into() };
+        for (error, seconds) in [
+            (throttled(1), 10.0),
+            (throttled(40), 40.0),
+            (failed, 60.0),
+            (lacking, 900.0),
+            (EdgeError::Unauthorized, 900.0),
+        ] {
+            let found = wait(&error, &rules);
+            assert!(is_about(found, seconds), "{error}: {found}");
+        }
+        let often = Rules { retry_every: Duration::from_secs(5), ..rules };
+        assert!(is_about(wait(&throttled(40), &often), 5.0), "never less often than the strategy says");
+    }
+
+    #[test]
+    fn a_cluster_with_a_job_under_way_gets_the_pause_that_it_asks_for() {
+        let seconds = Duration::from_secs;
+        assert_eq!(look_again(seconds(0), None), seconds(1));
+        assert_eq!(look_again(seconds(4), None), seconds(4));
+        assert_eq!(look_again(seconds(99), None), seconds(10));
+        assert_eq!(look_again(seconds(0), Some(seconds(7))), seconds(7));
+        assert_eq!(look_again(seconds(0), Some(seconds(60))), seconds(10), "its Job may end any moment");
     }
 }
