@@ -3,6 +3,7 @@
 //! Only variables with `__` in them are settings: in a cluster, a Service named `fleetlift` injects
 //! `FLEETLIFT_SERVICE_HOST` and its kind. Unknown keys are errors, so that a misspelt limit is no missing limit.
 
+mod bounds;
 mod load;
 mod period;
 mod print;
@@ -53,11 +54,20 @@ pub struct Audit {
 }
 
 /// Where the hub remembers.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Database {
     /// `sqlite:FILE` or `postgres://…`; without it, SQLite in the data folder.
     pub url: Option<Secret>,
+    /// Whether statements stay prepared on a Postgres connection. Off behind a pgbouncer older than 1.21 in transaction
+    /// mode, which hands each transaction another connection.
+    pub statement_cache: bool,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { url: None, statement_cache: true }
+    }
 }
 
 /// The HTTP interface.

@@ -190,8 +190,13 @@ fn is_sqlite(url: &str) -> bool {
 }
 
 async fn open_store(settings: &Settings, data_dir: &Path, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<dyn Store>> {
-    let options = store::Options { metrics: Some(metrics.clone()), ..store::Options::default() };
+    let options = store_options(settings, metrics);
     store::open(&database_url(settings, data_dir), options).await.context("can't open the database")
+}
+
+fn store_options(settings: &Settings, metrics: &Arc<Metrics>) -> store::Options {
+    let statement_cache = settings.database.statement_cache;
+    store::Options { statement_cache, metrics: Some(metrics.clone()), ..store::Options::default() }
 }
 
 fn make_private_folder(folder: &Path) -> anyhow::Result<()> {
@@ -296,4 +301,18 @@ async fn first_token(app: &App, data_dir: &Path) -> anyhow::Result<Option<PathBu
         return Ok(None);
     }
     Ok(Some(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_store_is_opened_as_the_settings_say() {
+        let mut settings = Settings::default();
+        let metrics = Arc::new(Metrics::new());
+        assert!(store_options(&settings, &metrics).statement_cache);
+        settings.database.statement_cache = false;
+        assert!(!store_options(&settings, &metrics).statement_cache);
+    }
 }

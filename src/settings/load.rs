@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use config::builder::DefaultState;
 use config::{Config, ConfigBuilder, File, FileFormat};
 
-use super::Settings;
+use super::{Settings, bounds};
 
 /// Where settings come from. Everything is passed in: the composition root alone reads flags and environment.
 #[derive(Debug, Clone, Default)]
@@ -111,7 +111,10 @@ fn meant_by(variable: &str) -> Option<String> {
     let sections = serde_json::to_value(Settings::default()).ok()?;
     let in_section = |(section, keys): (&String, &serde_json::Value)| {
         let key = match named.strip_prefix(section.as_str())? {
-            "" => keys.as_object()?.keys().next()?.clone(),
+            "" => {
+                let keys = keys.as_object()?;
+                keys.get_key_value("url").map(|(key, _)| key).or_else(|| keys.keys().next())?.clone()
+            }
             rest => rest.strip_prefix('_').filter(|key| keys.get(key).is_some())?.to_owned(),
         };
         Some(format!("FLEETLIFT_{section}__{key}").to_ascii_uppercase())
@@ -132,7 +135,9 @@ fn set(builder: ConfigBuilder<DefaultState>, key: &str, value: &str) -> Result<C
 
 fn parse(builder: ConfigBuilder<DefaultState>) -> Result<Settings, String> {
     let settings = builder.build().map_err(|error| error.to_string())?;
-    settings.try_deserialize().map_err(|error| error.to_string())
+    let settings: Settings = settings.try_deserialize().map_err(|error| error.to_string())?;
+    bounds::check(&settings)?;
+    Ok(settings)
 }
 
 #[cfg(test)]
@@ -196,6 +201,24 @@ mod tests {
         }
         let error = with(&[("FLEETLIFT_ENGINE_MAX_RUNNING", "8")], &[]).unwrap_err().to_string();
         assert!(error.contains("FLEETLIFT_ENGINE__MAX_RUNNING"), "{error}");
+    }
+
+    #[test]
+    fn a_number_out_of_its_bounds_is_an_error_that_names_its_source() {
+        let error = with(&[("FLEETLIFT_ENGINE__INVENTORY_RUNNING", "0")], &[]).unwrap_err().to_string();
+        assert!(error.contains("FLEETLIFT_ENGINE__INVENTORY_RUNNING") && error.contains("at least 1"), "{error}");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("hub.toml");
+        std::fs::write(&file, "[api]\nrequest_deadline = \"0s\"\n").unwrap();
+        let error = load(&Sources { file: Some(file), ..Sources::default() }).unwrap_err().to_string();
+        assert!(error.contains("hub.toml") && error.contains("api.request_deadline"), "{error}");
+    }
+
+    #[test]
+    fn the_statement_cache_is_switched_off_for_a_bouncer_that_cannot_bear_it() {
+        assert!(with(&[], &[]).unwrap().database.statement_cache);
+        let settings = with(&[("FLEETLIFT_DATABASE__STATEMENT_CACHE", "false")], &[]).unwrap();
+        assert!(!settings.database.statement_cache);
     }
 
     #[test]
