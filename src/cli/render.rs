@@ -98,6 +98,11 @@ impl Output {
         matches!(self.format, Format::Table | Format::Wide)
     }
 
+    /// Whether a person wants to read more than the usual.
+    pub const fn is_wide(self) -> bool {
+        matches!(self.format, Format::Wide)
+    }
+
     /// Whether standard output is a terminal that shows colours: where a live view makes sense.
     pub const fn live(self) -> bool {
         self.colour
