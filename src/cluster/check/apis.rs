@@ -49,7 +49,11 @@ pub(super) fn findings(served: &Served) -> Vec<Finding> {
     } else if served.contains("upgradetasks/status.openebs.io") {
         // Executors write the status with the whole object: with a sub-resource the API server drops it silently.
         let seen = "its CRD has a status sub-resource, so what executors write into the status is lost";
-        findings.push(Finding::fail("UpgradeTask", seen, "install the CRD of `fleetlift edge manifest` instead"));
+        findings.push(Finding::fail(
+            "UpgradeTask",
+            seen,
+            "replace it by the CRD that `fleetlift edge manifest --crd` prints",
+        ));
     } else {
         findings.push(Finding::ok("UpgradeTask", "its CRD is installed"));
     }
@@ -80,6 +84,10 @@ mod tests {
         assert_eq!(findings(&served(&[]))[0].level, Level::Fail);
         let with_status = served(&["upgradetasks.openebs.io", "upgradetasks/status.openebs.io"]);
         assert_eq!(findings(&with_status)[0].level, Level::Fail);
+        for lacking in [&served(&[]), &with_status] {
+            let remedy = &findings(lacking)[0].remedy;
+            assert!(remedy.contains("`fleetlift edge manifest --crd`"), "it prints none without: {remedy}");
+        }
         let well = findings(&served(&["upgradetasks.openebs.io", "jivavolumes.openebs.io"]));
         assert!(well.iter().all(|finding| finding.level == Level::Ok), "{well:?}");
     }
