@@ -1,17 +1,14 @@
 //! `fleetlift daemon`: settings, telemetry, one hub, signals.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::hub::Hub;
-use super::{Context, Ended, connect, fleet};
-use crate::app::{App, Refusal};
-use crate::domain::event::Actor;
-use crate::fleet_config::Source;
+use super::{Context, Ended, connect, fleet_folder};
 use crate::settings::{self, Settings, Sources};
 use crate::telemetry::{self, Reporting};
 
@@ -31,10 +28,6 @@ pub struct Daemon {
     #[arg(long)]
     print_settings: bool,
 }
-
-/// How often the folder of fleet files is looked at: mounted ConfigMaps and checkouts change by renames that no
-/// notification tells reliably.
-const LOOK_AT_FILES: Duration = Duration::from_secs(5);
 
 impl Daemon {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<Ended> {
@@ -57,11 +50,17 @@ impl Daemon {
             context.output.say(&format!("{told} {} (commands on this machine find it there)", file.display()))?;
         }
         let stop = CancellationToken::new();
+        // Ends with the process: a second signal is waited for until then.
         tokio::spawn(stop_at_signals(stop.clone()));
+        let tasks = TaskTracker::new();
         if let Some(folder) = settings.fleet.config_dir.clone() {
-            tokio::spawn(watch_files(hub.app.clone(), folder, stop.clone()));
+            tasks.spawn(fleet_folder::watch(hub.app.clone(), folder, stop.clone()));
         }
-        hub.run(stop).await?;
+        tasks.close();
+        let ran = hub.run(stop.clone()).await;
+        stop.cancel();
+        tasks.wait().await;
+        ran?;
         Ok(Ended::Done)
     }
 
@@ -94,58 +93,4 @@ pub async fn stop_at_signals(stop: CancellationToken) {
     stop.cancel();
     wait().await;
     std::process::exit(1);
-}
-
-/// Applies the folder's files at start and whenever they change. What is wrong with them is logged, and the fleet
-/// stays as it was.
-async fn watch_files(app: std::sync::Arc<App>, folder: PathBuf, stop: CancellationToken) {
-    let mut seen: Option<Vec<Source>> = None;
-    let mut complaint = String::new();
-    loop {
-        match crate::fleet_config::read(&folder) {
-            Ok(sources) if seen.as_ref() == Some(&sources) => {}
-            Ok(sources) => {
-                let files = fleet::files(sources.clone());
-                match app.apply_fleet_as(&Actor::local("fleet-config"), files).await {
-                    Ok(applied) => {
-                        tracing::info!(revision = %applied.revision, changes = applied.changes.len(),
-                            "applied {}", folder.display());
-                        seen = Some(sources);
-                    }
-                    // The store may answer next time; files are judged once.
-                    Err(error @ Refusal::Store(_)) => complain(&mut complaint, &folder, &error.to_string()),
-                    Err(error) => {
-                        complain(&mut complaint, &folder, &told(&error));
-                        seen = Some(sources);
-                    }
-                }
-            }
-            Err(error) => complain(&mut complaint, &folder, &error.to_string()),
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(LOOK_AT_FILES) => {}
-        }
-    }
-}
-
-/// The same complaint is made once.
-fn complain(last: &mut String, folder: &std::path::Path, why: &str) {
-    if last != why {
-        tracing::error!("the fleet in {} was not applied: {why}", folder.display());
-        why.clone_into(last);
-    }
-}
-
-fn told(refusal: &Refusal) -> String {
-    match refusal {
-        Refusal::Flawed { summary, flaws } => {
-            let flaws: Vec<String> = flaws
-                .iter()
-                .map(|flaw| format!("{}:{}:{}: {}", flaw.place, flaw.line, flaw.column, flaw.message))
-                .collect();
-            format!("{summary}: {}", flaws.join("; "))
-        }
-        refusal => refusal.to_string(),
-    }
 }

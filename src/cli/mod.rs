@@ -11,6 +11,7 @@ mod demo;
 mod edge;
 mod explain;
 mod fleet;
+mod fleet_folder;
 mod hub;
 mod import;
 mod login;
