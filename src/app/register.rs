@@ -83,6 +83,12 @@ impl App {
         fleet::check_object_name(&namespace).map_err(|why| Refusal::Invalid(format!("`namespace`: {why}")))?;
         self.connections.egress(egress.as_deref()).map_err(|error| Refusal::Invalid(format!("`egress`: {error}")))?;
         let access = read_kubeconfig(&kubeconfig, context.as_deref(), insecure_skip_tls_verify)?;
+        let (host, port) = (access.server.host(), access.server.port());
+        self.connections
+            .surroundings()
+            .policy
+            .judge_unresolved(host, port)
+            .map_err(|denied| Refusal::Edge { cluster: name.clone(), reason: EdgeError::from(denied).to_string() })?;
         let now = self.clock.now();
         let cluster = Cluster {
             id: ClusterId::new(now, self.entropy.as_ref()),

@@ -4,7 +4,7 @@
 //! own loopback would make the hub speak to whatever listens there, with a credential of the attacker's choice.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::str::FromStr;
 
 /// A range of addresses, such as `10.0.0.0/8` or `fd00::/8`.
@@ -28,8 +28,8 @@ pub struct AddressPolicy {
     pub only: Vec<Network>,
     /// Never connected to, whatever the other lists say.
     pub deny: Vec<Network>,
-    /// Where this daemon listens: never connected to. A listener on all addresses is every address with its port that
-    /// the default denials would catch.
+    /// Where this daemon listens: never connected to. A listener on all addresses is every address of this machine, and
+    /// every one that the default denials would catch, with its port.
     pub own_listeners: Vec<SocketAddr>,
 }
 
@@ -81,7 +81,7 @@ pub enum Special {
 }
 
 /// Metadata services that do not live in the link-local range (whose own addresses are denied with it).
-const METADATA: [IpAddr; 4] = [
+const METADATA: [IpAddr; 5] = [
     // Alibaba
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     // Azure's wire server
@@ -90,9 +90,22 @@ const METADATA: [IpAddr; 4] = [
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
     // Amazon
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    // Google
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
 ];
 
 impl AddressPolicy {
+    /// Whether the hub may connect to `host`, as far as that can be told before it is resolved: an address, or a name
+    /// that is loopback everywhere. Any other name is judged by what it resolves to, whenever it is connected to.
+    pub fn judge_unresolved(&self, host: &str, port: u16) -> Result<(), Denied> {
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let address = match host == "localhost" || host.ends_with(".localhost") {
+            true => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            false => host.parse().ok(),
+        };
+        address.map_or(Ok(()), |address| self.judge(SocketAddr::new(address, port)))
+    }
+
     /// Whether the hub may connect to `to`, an address as it came out of the resolver.
     pub fn judge(&self, to: SocketAddr) -> Result<(), Denied> {
         let address = to.ip();
@@ -105,8 +118,8 @@ impl AddressPolicy {
         }
         let special = faces().find_map(special);
         for own in &self.own_listeners {
-            let same_address = faces().any(|face| face == own.ip()) || own.ip().is_unspecified() && special.is_some();
-            if own.port() == to.port() && same_address {
+            let on_all = || own.ip().is_unspecified() && (special.is_some() || faces().any(is_of_this_machine));
+            if own.port() == to.port() && (faces().any(|face| face == own.ip()) || on_all()) {
                 return Err(Denied::OwnListener(*own));
             }
         }
@@ -119,6 +132,12 @@ impl AddressPolicy {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether this machine has the address. Interfaces come and go, so it is asked each time: the system lets a socket have
+/// no address but the machine's own. Nothing is sent.
+fn is_of_this_machine(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
 }
 
 fn special(address: IpAddr) -> Option<Special> {
@@ -267,6 +286,7 @@ mod tests {
             ("::ffff:169.254.169.254", Metadata),
             ("64:ff9b::a9fe:a9fe", Metadata),
             ("fd00:ec2::254", Metadata),
+            ("fd20:ce::254", Metadata),
             ("100.100.100.200", Metadata),
             ("168.63.129.16", Metadata),
             ("0.0.0.0", Unspecified),
@@ -328,6 +348,32 @@ mod tests {
         assert!(matches!(judge("127.0.0.5:9090"), Err(Denied::OwnListener(_))));
         assert_eq!(judge("127.0.0.1:8481"), Ok(()));
         assert_eq!(judge("10.0.0.1:9090"), Ok(()));
+    }
+
+    #[test]
+    fn a_listener_on_all_addresses_is_denied_at_each_that_this_machine_has() {
+        assert!(is_of_this_machine("127.0.0.1".parse().unwrap()));
+        assert!(!is_of_this_machine("203.0.113.9".parse().unwrap()));
+        // Whatever this machine would speak to the world from; without a way to the world it may have none.
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        let Ok(own) = socket.connect("203.0.113.9:9").and_then(|()| socket.local_addr()) else { return };
+        let listening =
+            |on: &str| AddressPolicy { own_listeners: vec![on.parse().unwrap()], ..AddressPolicy::default() };
+        let to = SocketAddr::new(own.ip(), 9090);
+        assert!(matches!(listening("0.0.0.0:9090").judge(to), Err(Denied::OwnListener(_))));
+        assert_eq!(listening("0.0.0.0:9091").judge(to), Ok(()), "another port may be an edge's on the same machine");
+        assert_eq!(listening("127.0.0.1:9090").judge(to), Ok(()), "nobody of ours listens there");
+    }
+
+    #[test]
+    fn an_address_in_a_url_is_judged_before_anything_is_resolved() {
+        let judge = |host: &str| AddressPolicy::default().judge_unresolved(host, 443);
+        for host in ["169.254.169.254", "127.0.0.1", "::1", "localhost", "LocalHost.", "a.localhost"] {
+            assert!(matches!(judge(host), Err(Denied::Special { .. })), "{host}");
+        }
+        for host in ["10.0.0.1", "k8s.example", "localhost.example", "mylocalhost"] {
+            assert_eq!(judge(host), Ok(()), "{host}");
+        }
     }
 
     #[test]

@@ -101,9 +101,7 @@ impl Dialer {
 
     /// Through a proxy it is the proxy that resolves names and connects. An address in the URL is judged all the same.
     async fn tunnel(&self, egress: &Egress, phase: &mut Phase) -> Result<TcpStream, EdgeError> {
-        if let Ok(address) = self.server.host().parse::<IpAddr>() {
-            self.policy.judge(SocketAddr::new(address, self.server.port()))?;
-        }
+        self.policy.judge_unresolved(self.server.host(), self.server.port())?;
         *phase = Phase::Tunnelling;
         let target: Uri = format!("https://{}:{}", bracketed(self.server.host()), self.server.port())
             .parse()

@@ -26,6 +26,9 @@ fn a_bad_file_costs_only_its_own_cluster() {
         .unwrap();
     fs::write(folder.join("Upper_Case.yaml"), &good).unwrap();
     fs::write(folder.join("empty.yaml"), "").unwrap();
+    let mut elsewhere: Value = serde_json::from_str(&good).unwrap();
+    elsewhere["clusters"][0]["cluster"]["server"] = "https://169.254.169.254".into();
+    fs::write(folder.join("metadata.yaml"), elsewhere.to_string()).unwrap();
     let labels = daemon.folder.path().join("more.csv");
     fs::write(&labels, "name,site\nedge-00001,ulm\nnowhere,bonn\n").unwrap();
 
@@ -33,7 +36,7 @@ fn a_bad_file_costs_only_its_own_cluster() {
     let Done { code, out, err } = daemon.run(&import);
     assert_eq!(code, 1, "{err}");
     let report: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(report.as_array().unwrap().len(), 9, "{report:#}");
+    assert_eq!(report.as_array().unwrap().len(), 10, "{report:#}");
     assert_eq!(of(&report, "edge-00001"), ("registered", ""));
     for (name, why) in [
         ("latin", "UTF-8"),
@@ -41,6 +44,7 @@ fn a_bad_file_costs_only_its_own_cluster() {
         ("runs-programs", "exec"),
         ("Upper_Case", "name"),
         ("empty", "kubeconfig"),
+        ("metadata", "metadata service"),
         ("nowhere", "no kubeconfig"),
     ] {
         let (outcome, reason) = of(&report, name);
