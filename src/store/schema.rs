@@ -96,7 +96,12 @@ pub(super) async fn migrate(session: &mut Session<'_>) -> Result<i64, StoreError
 
 /// Applies one layout unless somebody else did meanwhile.
 async fn apply(session: &mut Session<'_>, number: i64) -> Result<(), StoreError> {
-    session.batch(if session.dialect() == Dialect::Sqlite { "begin immediate" } else { "begin" }).await?;
+    // A deadline of the role's is meant for whoever works with the database.
+    let begin = match session.dialect() {
+        Dialect::Sqlite => "begin immediate",
+        Dialect::Postgres => "begin; set local statement_timeout = 0; set local lock_timeout = 0",
+    };
+    session.batch(begin).await?;
     let done = apply_in_transaction(session, number).await;
     match done {
         Ok(()) => session.batch("commit").await,
@@ -110,7 +115,7 @@ async fn apply(session: &mut Session<'_>, number: i64) -> Result<(), StoreError>
 
 async fn apply_in_transaction(session: &mut Session<'_>, number: i64) -> Result<(), StoreError> {
     if session.dialect() == Dialect::Postgres {
-        session.batch(LOCK).await?;
+        session.layout(LOCK).await?;
     }
     session.batch(MAKE_TABLE).await?;
     if applied(session).await? >= number {
@@ -122,7 +127,7 @@ async fn apply_in_transaction(session: &mut Session<'_>, number: i64) -> Result<
         Dialect::Sqlite => layout.sqlite,
         Dialect::Postgres => layout.postgres,
     };
-    session.batch(text).await?;
+    session.layout(text).await?;
     let hash = hex(&<sha2::Sha256 as sha2::Digest>::digest(text));
     let now = super::leases::clock(session).await?;
     let values = vec![number.into(), Value::text(hash), now.into()];

@@ -92,7 +92,17 @@ impl Session<'_> {
         Ok(self.rows(sql, values).await?.into_iter().next())
     }
 
-    /// Runs statements without values or answers: transaction control and layouts.
+    /// Runs the statements of a layout, and waits for whoever applies one. However long that takes: an index over a year
+    /// of events does not come sooner when it is given up each minute.
+    pub(super) async fn layout(&mut self, sql: impl Into<Sql>) -> Result<(), StoreError> {
+        let sql = AssertSqlSafe(sql.into());
+        match self {
+            Self::Sqlite(connection) => sqlx::raw_sql(sql).execute(&mut **connection).await.map_err(failed).map(drop),
+            Self::Postgres(connection) => sqlx::raw_sql(sql).execute(&mut **connection).await.map_err(failed).map(drop),
+        }
+    }
+
+    /// Runs statements without values or answers: transaction control.
     pub(super) async fn batch(&mut self, sql: impl Into<Sql>) -> Result<(), StoreError> {
         let sql = AssertSqlSafe(sql.into());
         match self {

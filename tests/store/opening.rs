@@ -52,6 +52,25 @@ async fn a_server_that_does_not_answer_is_unavailable_and_names_no_secret() {
     assert!(!format!("{refused:?} {refused}").contains("secret"));
 }
 
+/// A deadline of the role's, and somebody who is in the way for longer, stand for an index over years of events.
+#[tokio::test]
+async fn a_migration_takes_the_time_that_it_takes() {
+    use sqlx::{Connection as _, PgConnection};
+    let url = support::Postgres::shared().database();
+    let mut other = PgConnection::connect(&url).await.unwrap();
+    let name = url.rsplit('/').next().unwrap();
+    let deadline = sqlx::AssertSqlSafe(format!("alter database {name} set statement_timeout = '50ms'"));
+    sqlx::query(deadline).execute(&mut other).await.unwrap();
+    let mut holding = other.begin().await.unwrap();
+    sqlx::query("select pg_advisory_xact_lock(x'666c6565746c6966'::bigint)").execute(&mut *holding).await.unwrap();
+    let release = async {
+        sqlx::query("select pg_sleep(0.4)").execute(&mut *holding).await.unwrap();
+        holding.commit().await.unwrap();
+    };
+    let (migrated, ()) = futures::future::join(migrate(&url), release).await;
+    assert_eq!(migrated.unwrap(), 0);
+}
+
 #[tokio::test]
 async fn postgres_is_migrated_on_purpose_only_and_by_one_at_a_time() {
     let url = support::Postgres::shared().database();
