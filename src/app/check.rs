@@ -102,8 +102,15 @@ impl App {
             };
             return Err(Refusal::Conflict(format!("what {name} runs was not read yet: {why}")));
         };
-        let inventory = understood(&cluster, &stored)?;
-        let known = planner::Known { cluster: &cluster, inventory: Some(&inventory), overtaken: stored.overtaken };
+        let inventory = understood(&stored).map_err(|error| {
+            Refusal::Conflict(format!("{name}: {error}; `fleetlift cluster resources {name} --refresh` reads it now"))
+        })?;
+        let known = planner::Known {
+            cluster: &cluster,
+            inventory: Some(&inventory),
+            overtaken: stored.overtaken,
+            unreadable: None,
+        };
         let needs = self.current_fleet().await?.map(|fleet| planner::needs(&fleet, known, &inventory));
         let need = |(resource, need): (ResourceRef, String)| NeedView { resource: (&resource).into(), need };
         Ok(ResourcesView {

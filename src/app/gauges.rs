@@ -82,7 +82,7 @@ impl App {
     /// The release that the cluster's control plane runs, if all of it agrees.
     async fn release(&self, cluster: &Cluster) -> Result<Option<String>, Refusal> {
         let Some(stored) = self.store.inventory(cluster.id).await? else { return Ok(None) };
-        let Ok(inventory) = super::known::understood(cluster, &stored) else { return Ok(None) };
+        let Ok(inventory) = super::known::understood(&stored) else { return Ok(None) };
         let mut versions = inventory.control_plane.into_iter().flat_map(|component| component.versions);
         let first = versions.next();
         Ok(first.filter(|first| versions.all(|version| version == *first)))

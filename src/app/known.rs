@@ -15,6 +15,8 @@ pub(super) struct Known {
     pub(super) inventory: Option<Inventory>,
     /// Whether a rollout was done with the cluster since the inventory was read.
     pub(super) overtaken: bool,
+    /// Why the inventory that is stored cannot be used, where that is so: another version wrote it.
+    pub(super) unreadable: Option<String>,
 }
 
 /// Clusters are read from the store this many at a time.
@@ -38,8 +40,12 @@ impl App {
             for cluster in clusters {
                 let (cluster, stored) = self.awaited_inventory(cluster, patience).await?;
                 let overtaken = stored.as_ref().is_some_and(|stored| stored.overtaken);
-                let inventory = stored.map(|stored| understood(&cluster, &stored)).transpose()?;
-                known.push(Known { cluster, inventory, overtaken });
+                // One that cannot be read is its own cluster's misfortune, and no other's.
+                let (inventory, unreadable) = match stored.map(|stored| understood(&stored)).transpose() {
+                    Ok(inventory) => (inventory, None),
+                    Err(error) => (None, Some(error.to_string())),
+                };
+                known.push(Known { cluster, inventory, overtaken, unreadable });
             }
         }
     }
@@ -71,14 +77,14 @@ impl App {
     }
 }
 
+/// The stored inventory does not say what this version understands.
+#[derive(Debug, thiserror::Error)]
+#[error("what the hub kept of what it runs cannot be read ({0})")]
+pub(super) struct NotUnderstood(#[from] serde_json::Error);
+
 /// The inventory in a row.
-pub(super) fn understood(cluster: &Cluster, stored: &StoredInventory) -> Result<Inventory, Refusal> {
-    let mut inventory: Inventory = serde_json::from_str(&stored.body).map_err(|error| {
-        Refusal::Conflict(format!(
-            "the stored inventory of {} can't be read ({error}); check the cluster",
-            cluster.name
-        ))
-    })?;
+pub(super) fn understood(stored: &StoredInventory) -> Result<Inventory, NotUnderstood> {
+    let mut inventory: Inventory = serde_json::from_str(&stored.body)?;
     // The row is written anew when a reading saw the same: its time is the true one.
     inventory.taken_at = Timestamp::max(inventory.taken_at, stored.taken_at);
     Ok(inventory)

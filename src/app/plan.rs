@@ -87,10 +87,11 @@ impl App {
         let known = self.known().await?;
         let known_to_planner: Vec<planner::Known<'_>> = known
             .iter()
-            .map(|Known { cluster, inventory, overtaken }| planner::Known {
+            .map(|Known { cluster, inventory, overtaken, unreadable }| planner::Known {
                 cluster,
                 inventory: inventory.as_ref(),
                 overtaken: *overtaken,
+                unreadable: unreadable.as_deref(),
             })
             .collect();
         let now = self.clock.now();

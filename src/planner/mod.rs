@@ -47,6 +47,8 @@ pub struct Known<'a> {
     pub inventory: Option<&'a Inventory>,
     /// Whether a rollout was done with the cluster since that reading.
     pub overtaken: bool,
+    /// Why there is a reading that cannot be used, where that is so.
+    pub unreadable: Option<&'a str>,
 }
 
 /// The hub's own rules.
@@ -244,10 +246,18 @@ fn readable<'a>(known: Known<'a>, rules: &Rules) -> Result<&'a Inventory, LeftOu
             "inventory_too_old",
             format!("what it runs was last read at {}; run `fleetlift cluster check {name}`", old.taken_at),
         )),
-        (None, None, None) => Err(left_out(
-            "inventory_missing",
-            format!("what it runs was never read; run `fleetlift cluster check {name}`"),
-        )),
+        (None, None, None) => Err(match known.unreadable {
+            Some(why) => left_out(
+                "inventory_unreadable",
+                format!(
+                    "{why}; it is read again in the background, or by `fleetlift cluster resources {name} --refresh`"
+                ),
+            ),
+            None => left_out(
+                "inventory_missing",
+                format!("what it runs was never read; run `fleetlift cluster check {name}`"),
+            ),
+        }),
     }
 }
 

@@ -132,7 +132,7 @@ fn usual(version: &str) -> Inventory {
 fn plan_of(fleet: &Fleet, known: &[(Cluster, Inventory)], request: &Request) -> Result<(Plan, Report), CannotPlan> {
     let known: Vec<Known<'_>> = known
         .iter()
-        .map(|(cluster, inventory)| Known { cluster, inventory: Some(inventory), overtaken: false })
+        .map(|(cluster, inventory)| Known { cluster, inventory: Some(inventory), overtaken: false, unreadable: None })
         .collect();
     plan(fleet, &known, request, &rules())
 }
@@ -342,17 +342,18 @@ fn clusters_that_cannot_be_planned_are_left_out_whole_with_the_reason() {
     removed.state = ClusterState::Removed { at: NOW };
     let mut silent = cluster(3);
     silent.reach.failing = Some(Failing { since: NOW, error: "connect timed out".into() });
-    let (unread, old, silent_but_read) =
-        (cluster(4), cluster(5), Cluster { reach: silent.reach.clone(), ..cluster(6) });
+    let (unread, old, silent_but_read, misread) =
+        (cluster(4), cluster(5), Cluster { reach: silent.reach.clone(), ..cluster(6) }, cluster(7));
     let recent = usual("3.5.0");
     let stale = Inventory { taken_at: NOW - Duration::from_hours(25), ..usual("3.5.0") };
     let known = [
-        Known { cluster: &quarantined, inventory: Some(&recent), overtaken: false },
-        Known { cluster: &removed, inventory: Some(&recent), overtaken: false },
-        Known { cluster: &silent, inventory: Some(&stale), overtaken: false },
-        Known { cluster: &unread, inventory: None, overtaken: false },
-        Known { cluster: &old, inventory: Some(&stale), overtaken: false },
-        Known { cluster: &silent_but_read, inventory: Some(&recent), overtaken: false },
+        Known { cluster: &quarantined, inventory: Some(&recent), overtaken: false, unreadable: None },
+        Known { cluster: &removed, inventory: Some(&recent), overtaken: false, unreadable: None },
+        Known { cluster: &silent, inventory: Some(&stale), overtaken: false, unreadable: None },
+        Known { cluster: &unread, inventory: None, overtaken: false, unreadable: None },
+        Known { cluster: &old, inventory: Some(&stale), overtaken: false, unreadable: None },
+        Known { cluster: &misread, inventory: None, overtaken: false, unreadable: Some("an older version's") },
+        Known { cluster: &silent_but_read, inventory: Some(&recent), overtaken: false, unreadable: None },
     ];
     let (plan, report) = plan(&fleet(), &known, &request(), &rules()).unwrap();
     let codes: Vec<(&str, &str)> =
@@ -363,7 +364,8 @@ fn clusters_that_cannot_be_planned_are_left_out_whole_with_the_reason() {
             ("c001", "quarantined"),
             ("c003", "unreachable"),
             ("c004", "inventory_missing"),
-            ("c005", "inventory_too_old")
+            ("c005", "inventory_too_old"),
+            ("c007", "inventory_unreadable")
         ]
     );
     assert_eq!(plan.waves[0].targets[0].name, "c006");
@@ -409,7 +411,7 @@ fn foreign_images_are_refused_unless_the_daemon_allows_their_repository() {
     let known = [(cluster(1), usual("3.5.0"))];
     let known: Vec<Known<'_>> = known
         .iter()
-        .map(|(cluster, inventory)| Known { cluster, inventory: Some(inventory), overtaken: false })
+        .map(|(cluster, inventory)| Known { cluster, inventory: Some(inventory), overtaken: false, unreadable: None })
         .collect();
     let with = |target: &str, images: &[&str]| {
         let fleet = fleet_with("waves: [{name: all}]", &format!("openebs: 3.6.0, {target}"));
