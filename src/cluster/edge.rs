@@ -17,6 +17,7 @@ use super::account::AccountToken;
 use super::address::AddressPolicy;
 use super::dial::Dialer;
 use super::egress::Egress;
+use super::inventory::in_time;
 use super::link::Link;
 use super::nouns::Noun;
 use super::tls::TlsProblem;
@@ -52,6 +53,7 @@ pub struct Edge {
     transport: Transport,
     namespace: String,
     clock: Arc<dyn Clock>,
+    limits: Limits,
     own_token: Option<Arc<AccountToken>>,
     proven: bool,
 }
@@ -79,6 +81,7 @@ impl Edge {
             transport,
             namespace: namespace.to_owned(),
             clock: Arc::clone(clock),
+            limits: *limits,
             own_token: AccountToken::of(&access.credential).map(Arc::new),
             proven: access.trust != Trust::Waived,
         })
@@ -92,6 +95,11 @@ impl Edge {
     /// Whether the server must prove itself by a CA.
     pub fn server_is_proven(&self) -> bool {
         self.proven
+    }
+
+    /// What it may take.
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// For kube's own `Api`; errors become [`EdgeError`] by `From`.
@@ -190,12 +198,23 @@ impl Edge {
         list_kind: &str,
         request: BuildList,
     ) -> Result<Vec<T>, EdgeError> {
+        in_time(self.limits.reading, self.pages_in_any_time(noun, namespace, selector, list_kind, request)).await
+    }
+
+    async fn pages_in_any_time<T: DeserializeOwned>(
+        &self,
+        noun: &Noun,
+        namespace: Option<&str>,
+        selector: &str,
+        list_kind: &str,
+        request: BuildList,
+    ) -> Result<Vec<T>, EdgeError> {
         let mut params = ListParams::default().limit(PAGE);
         if !selector.is_empty() {
             params = params.labels(selector);
         }
         let mut all = Vec::new();
-        loop {
+        for _ in 0..self.limits.reading_pages {
             let asked = request(&at(noun, namespace)?, &params).map_err(impossible)?;
             let page: Page<T> = decode(&self.send(asked, None).await?)?;
             if page.kind != list_kind {
@@ -211,6 +230,8 @@ impl Edge {
                 _ => return Ok(all),
             }
         }
+        // Pages may be empty: counting objects alone would never end.
+        Err(EdgeError::NotKubernetes { what: format!("a list of more than {} pages", self.limits.reading_pages) })
     }
 
     /// Creates `object` and returns what the server made of it.

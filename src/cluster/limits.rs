@@ -1,4 +1,4 @@
-//! What one call, one answer and one connection may take.
+//! What one call, one answer, one reading and one connection may take.
 
 use std::time::Duration;
 
@@ -21,6 +21,13 @@ pub struct Limits {
     pub watch_line_bytes: usize,
     /// Bytes of a whole watch.
     pub watch_bytes: usize,
+    /// For one list with all its pages, and for a whole inventory: a slow line needs a minute or two.
+    pub reading: Duration,
+    /// Pages of one list, and of all lists of an inventory together: 500 objects each where nobody cheats, and no edge
+    /// cluster has a hundred thousand.
+    pub reading_pages: usize,
+    /// Bytes of all lists of an inventory together: a thousand volumes and their Pods have some 20 MiB.
+    pub reading_bytes: usize,
     /// After which an unused connection is closed.
     pub idle_connection: Duration,
     /// Between two HTTP/2 pings while requests are under way; a server that does not answer one within as long is gone.
@@ -38,6 +45,9 @@ impl Default for Limits {
             body_bytes: 16 * 1024 * 1024,
             watch_line_bytes: 3 * 1024 * 1024,
             watch_bytes: 64 * 1024 * 1024,
+            reading: Duration::from_mins(5),
+            reading_pages: 1_000,
+            reading_bytes: 256 * 1024 * 1024,
             // Longer than the usual poll, so that one connection serves a whole upgrade.
             idle_connection: Duration::from_secs(90),
             ping: Duration::from_secs(15),

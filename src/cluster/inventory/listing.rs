@@ -6,6 +6,7 @@ use kube::core::params::ListParams;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::budget::Budget;
 use super::objects::Object;
 use crate::cluster::edge::{checked, decode, impossible};
 use crate::cluster::text::plain;
@@ -53,6 +54,8 @@ impl<T> Listing<T> {
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
     edge: &'a Edge,
+    budget: &'a Budget,
+    around_failures: bool,
 }
 
 /// The name that an object must have to be believed.
@@ -73,8 +76,38 @@ impl HasName for UpgradeTask {
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(edge: &'a Edge) -> Self {
-        Self { edge }
+    pub fn new(edge: &'a Edge, budget: &'a Budget) -> Self {
+        Self { edge, budget, around_failures: false }
+    }
+
+    /// Takes it for a gap where the API server fails for one kind of OpenEBS's: a broken conversion of its CRD must not
+    /// hide all the rest. Where a kind of Kubernetes's own fails, everything would look empty that is only unread.
+    pub fn around_failures(self) -> Self {
+        Self { around_failures: true, ..self }
+    }
+
+    /// What takes the place of an answer that did not come, if anything may.
+    fn gap<T>(
+        &self,
+        error: EdgeError,
+        verb: &str,
+        object: &ApiObject,
+        namespace: Option<&str>,
+    ) -> Result<Listing<T>, EdgeError> {
+        let gap = match error {
+            EdgeError::Forbidden { .. } => forbidden(verb, object, namespace),
+            EdgeError::ServerError { status, .. } if self.around_failures && object.group.ends_with("openebs.io") => {
+                format!("the API server fails to {verb} {} (HTTP {status})", object.qualified())
+            }
+            error => return Err(error),
+        };
+        Ok(Listing { items: Vec::new(), gap: Some(gap), served: true })
+    }
+
+    async fn ask(&self, request: http::Request<Vec<u8>>) -> Result<Vec<u8>, EdgeError> {
+        let body = self.edge.send(request, None).await?;
+        self.budget.spend(body.len())?;
+        Ok(body)
     }
 
     /// All objects of a kind that the label selector matches, in the newest version that the cluster serves.
@@ -87,7 +120,7 @@ impl<'a> Reader<'a> {
         for version in object.versions {
             match self.list_version(object, version, namespace, selector).await {
                 Err(EdgeError::NoSuchApi { .. } | EdgeError::NotFound { .. }) => {}
-                Err(EdgeError::Forbidden { .. }) => return Ok(forbidden("list", object, namespace)),
+                Err(error) => return self.gap(error, "list", object, namespace),
                 answer => return answer,
             }
         }
@@ -106,8 +139,7 @@ impl<'a> Reader<'a> {
             match self.get_version(object, version, namespace, name).await {
                 Err(EdgeError::NoSuchApi { .. }) => {}
                 Err(EdgeError::NotFound { .. }) => served = true,
-                Err(EdgeError::Forbidden { .. }) => return Ok(forbidden("get", object, namespace)),
-                Err(error) => return Err(error),
+                Err(error) => return self.gap(error, "get", object, namespace),
                 Ok(found) => return Ok(Listing { items: vec![found], gap: None, served: true }),
             }
         }
@@ -124,7 +156,7 @@ impl<'a> Reader<'a> {
         let request = Request::new(path(object, version, namespace)?)
             .get(checked(name)?, &kube::api::GetParams::default())
             .map_err(impossible)?;
-        decode(&self.edge.send(request, None).await?)
+        decode(&self.ask(request).await?)
     }
 
     async fn list_version<T: DeserializeOwned + HasName>(
@@ -147,7 +179,7 @@ impl<'a> Reader<'a> {
                 ..ListParams::default()
             };
             let asked = request.list(&params).map_err(impossible)?;
-            let body = match self.edge.send(asked, None).await {
+            let body = match self.ask(asked).await {
                 Err(EdgeError::TooLarge { .. }) if page > PAGE_MIN => {
                     page = (page / 5).max(PAGE_MIN);
                     continue;
@@ -176,10 +208,9 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn forbidden<T>(verb: &str, object: &ApiObject, namespace: Option<&str>) -> Listing<T> {
+fn forbidden(verb: &str, object: &ApiObject, namespace: Option<&str>) -> String {
     let place = namespace.map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default();
-    let gap = format!("the right to {verb} {}{place} is missing", object.qualified());
-    Listing { items: Vec::new(), gap: Some(gap), served: true }
+    format!("the right to {verb} {}{place} is missing", object.qualified())
 }
 
 /// Where a right is missing.

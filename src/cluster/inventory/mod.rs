@@ -3,6 +3,7 @@
 //! Reading and understanding are apart: `snapshot` fetches, everything else is pure. One resource is understood by
 //! the very functions that understand the whole cluster, from a smaller snapshot.
 
+mod budget;
 mod cstor_volumes;
 mod evidence;
 mod history;
@@ -22,6 +23,8 @@ use std::collections::BTreeSet;
 use futures::future::BoxFuture;
 use futures::try_join;
 
+use self::budget::Budget;
+pub(super) use self::budget::in_time;
 use self::evidence::Evidence;
 use self::index::Index;
 pub(super) use self::listing::{Lacking, missing_right};
@@ -46,11 +49,13 @@ const LEGACY_PROVISIONER: &str = "openebs.io/provisioner-iscsi";
 /// inventory's problems, the second mean that there is nothing of that kind.
 pub fn read(edge: &Edge) -> BoxFuture<'_, Result<Inventory, EdgeError>> {
     // Boxed: a dozen lists at once make a future too large to be carried about by every caller.
-    Box::pin(read_everything(edge))
+    Box::pin(in_time(edge.limits().reading, read_everything(edge)))
 }
 
 async fn read_everything(edge: &Edge) -> Result<Inventory, EdgeError> {
-    let (reader, namespace, now) = (Reader::new(edge), edge.namespace(), edge.clock().now());
+    let budget = Budget::of(edge.limits());
+    let reader = Reader::new(edge, &budget).around_failures();
+    let (namespace, now) = (edge.namespace(), edge.clock().now());
     let kubernetes = edge.version().await?;
     let (mut seen, around, executors) =
         try_join!(Snapshot::whole(reader, namespace), Surroundings::read(reader), Executors::read(reader, namespace),)?;
@@ -99,7 +104,10 @@ pub async fn read_resource(
     resource: &ResourceRef,
     resource_namespace: &str,
 ) -> Result<ResourceSeen, EdgeError> {
-    let seen = Box::pin(Snapshot::around(Reader::new(edge), edge.namespace(), resource, resource_namespace)).await?;
+    let budget = Budget::of(edge.limits());
+    let reader = Reader::new(edge, &budget);
+    let reading = Box::pin(Snapshot::around(reader, edge.namespace(), resource, resource_namespace));
+    let seen = in_time(edge.limits().reading, reading).await?;
     let index = Index::of(&seen);
     let found = understand(&index).into_iter().find(|evidence| evidence.id == *resource);
     let Some(evidence) = found else {
@@ -125,16 +133,26 @@ pub struct Around {
 /// The operators and whoever is busy with the resource, read afresh: one list of Pods shows both. What cannot be read
 /// is an error, since it may hide somebody.
 pub async fn around(edge: &Edge, resource: &ResourceRef) -> Result<Around, EdgeError> {
-    let executors = Executors::read(Reader::new(edge), edge.namespace()).await?;
+    in_time(edge.limits().reading, around_in_any_time(edge, resource)).await
+}
+
+async fn around_in_any_time(edge: &Edge, resource: &ResourceRef) -> Result<Around, EdgeError> {
+    let budget = Budget::of(edge.limits());
+    let reader = Reader::new(edge, &budget);
+    let executors = Executors::read(reader, edge.namespace()).await?;
     if let Some(gap) = executors.hiding().next() {
         return Err(unreadable("list", "jobs and pods", gap.clone()));
     }
-    let busy = busy_with(edge, &executors, resource).await?;
+    let busy = busy_with(reader, edge.namespace(), &executors, resource).await?;
     Ok(Around { operators: operators::found(&executors.pods.items), busy })
 }
 
-async fn busy_with(edge: &Edge, executors: &Executors, resource: &ResourceRef) -> Result<Option<String>, EdgeError> {
-    let (reader, namespace) = (Reader::new(edge), edge.namespace());
+async fn busy_with(
+    reader: Reader<'_>,
+    namespace: &str,
+    executors: &Executors,
+    resource: &ResourceRef,
+) -> Result<Option<String>, EdgeError> {
     let unfinished = executors.unfinished();
     if unfinished.is_empty() {
         return Ok(None);
@@ -149,7 +167,9 @@ async fn busy_with(edge: &Edge, executors: &Executors, resource: &ResourceRef) -
 
 /// Whether nobody uses what an upgrade of the resource stops, read afresh.
 pub async fn unused(edge: &Edge, resource: &ResourceRef) -> Result<Condition, EdgeError> {
-    Box::pin(users::unused(edge, resource)).await
+    let budget = Budget::of(edge.limits());
+    let reading = Box::pin(users::unused(Reader::new(edge, &budget), edge.namespace(), resource));
+    in_time(edge.limits().reading, reading).await
 }
 
 /// Everything that the snapshot shows.

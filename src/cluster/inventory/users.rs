@@ -10,7 +10,8 @@ use super::listing::{Listing, Reader};
 use super::objects::{ATTACHMENTS, LEGACY_REPLICAS, Object as _, PERSISTENT_VOLUMES, PODS, Pod, REPLICAS, Replica};
 use super::snapshot::{REPLICA_INSTANCE_LABEL, REPLICA_POOL_LABEL, Surroundings, VOLUME_LABEL};
 use crate::cluster::text::plain;
-use crate::cluster::{Edge, EdgeError};
+use crate::cluster::EdgeError;
+use crate::domain::fleet::check_object_name;
 use crate::domain::inventory::{Condition, Resource, Workload};
 use crate::domain::{ResourceKind, ResourceRef};
 use crate::openebs::kinds::ApiObject;
@@ -37,8 +38,11 @@ struct Pods {
 
 /// Whether nobody uses what an upgrade of `resource` stops: a volume itself, for a pool the volumes that have no replica
 /// elsewhere. Read afresh: what the inventory says may be a day old.
-pub(super) async fn unused(edge: &Edge, resource: &ResourceRef) -> Result<Condition, EdgeError> {
-    let (reader, namespace) = (Reader::new(edge), edge.namespace());
+pub(super) async fn unused(
+    reader: Reader<'_>,
+    namespace: &str,
+    resource: &ResourceRef,
+) -> Result<Condition, EdgeError> {
     let (kind, names, gap) = match resource.kind {
         ResourceKind::CstorVolume
         | ResourceKind::LegacyCstorVolume
@@ -119,8 +123,11 @@ pub(super) async fn add(
             (volume.metadata.name.as_str(), (claim.namespace.as_str(), claim.name.as_str()))
         })
         .collect();
-    let namespaces: BTreeSet<&str> = claims.values().map(|(namespace, _)| *namespace).collect();
-    let pods = pods_in(reader, &namespaces).await?;
+    let (namespaces, odd): (BTreeSet<&str>, BTreeSet<&str>) =
+        claims.values().map(|(namespace, _)| *namespace).partition(|namespace| check_object_name(namespace).is_ok());
+    let mut pods = pods_in(reader, &namespaces).await?;
+    let nowhere = |namespace: &str| format!("no cluster has a namespace {:?}", plain(namespace, 64));
+    pods.gaps.extend(odd.into_iter().map(|namespace| (namespace.to_owned(), nowhere(namespace))));
     let claims: BTreeMap<String, (String, String)> = claims
         .into_iter()
         .map(|(volume, (namespace, name))| (volume.to_owned(), (namespace.to_owned(), name.to_owned())))
