@@ -11,7 +11,7 @@ use super::{Engine, every::every, renewal, step, sweep};
 use crate::cluster::{EdgeError, inventory};
 use crate::connections::{NotConnectable, Purpose};
 use crate::domain::ClusterId;
-use crate::store::{StoreError, StoredInventory};
+use crate::store::{InventoryTurn, StoreError, StoredInventory};
 
 /// How often clusters are looked for whose inventory is old.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -19,21 +19,45 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Commits come by the hundred a second, few of them make a cluster due, and each look goes over all clusters.
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(250);
 
-/// A cluster that did not answer is not asked again before this.
+/// A cluster that could not be read is not asked again before this; one that stays silent, ever more rarely.
 const TRIED_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
 /// How soon there may be room again, when as many are being read as may be.
 const ROOM_AFTER: Duration = Duration::from_millis(50);
 
-/// Reads inventories until `stop` is cancelled, and then until those under way are read. A cluster that does not answer
+/// One in so many places is for clusters that do not answer: each holds its place for a whole timeout, and with many of
+/// them dark there would never be one for those that do.
+const SILENT_SHARE: usize = 4;
+
+/// The places of inventories that are being read.
+struct Room {
+    all: Arc<Semaphore>,
+    silent: Arc<Semaphore>,
+}
+
+impl Room {
+    fn of(places: usize) -> Self {
+        let silent = (places / SILENT_SHARE).max(1);
+        Self { all: Arc::new(Semaphore::new(places)), silent: Arc::new(Semaphore::new(silent)) }
+    }
+
+    /// How many places are free.
+    fn free(&self, silent: bool) -> u32 {
+        let all = self.all.available_permits();
+        let free = if silent { all.min(self.silent.available_permits()) } else { all };
+        u32::try_from(free).unwrap_or(u32::MAX)
+    }
+}
+
+/// Reads inventories until `stop` is cancelled, and then until those under way have ended. A cluster that does not answer
 /// holds one place, not up the others.
 pub async fn run(engine: Arc<Engine>, stop: CancellationToken) {
     let mut hint = engine.store.committed();
-    let room = Arc::new(Semaphore::new(engine.bounds.inventories_at_once as usize));
+    let room = Room::of(engine.bounds.inventories_at_once as usize);
     let reads = TaskTracker::new();
     every(&stop, &mut hint, LOOK_AT_MOST_EVERY, || async {
-        match begin_due(&engine, &room, &reads).await {
-            Ok(()) if room.available_permits() == 0 => ROOM_AFTER,
+        match begin_due(&engine, &room, &reads, &stop).await {
+            Ok(()) if room.all.available_permits() == 0 => ROOM_AFTER,
             Ok(()) => LOOK_EVERY,
             Err(error) => {
                 tracing::warn!(%error, "inventories could not be refreshed, trying again");
@@ -46,25 +70,34 @@ pub async fn run(engine: Arc<Engine>, stop: CancellationToken) {
     reads.wait().await;
 }
 
-/// Begins to read what is due, as far as there is room.
-async fn begin_due(engine: &Arc<Engine>, room: &Arc<Semaphore>, reads: &TaskTracker) -> Result<(), StoreError> {
+/// Begins to read what is due, as far as there is room: first those that answer.
+async fn begin_due(
+    engine: &Arc<Engine>,
+    room: &Room,
+    reads: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<(), StoreError> {
     engine.connections.let_unused_go();
-    let at_once = u32::try_from(room.available_permits()).unwrap_or(u32::MAX);
-    if at_once == 0 {
-        return Ok(());
-    }
-    let now = engine.clock.now();
-    let (before, tried_before) = (now - engine.bounds.inventory_every, now - TRIED_AGAIN_AFTER);
-    for cluster in engine.store.claim_inventories(before, tried_before, now, at_once).await? {
-        // Nobody else takes from it, and it is never closed.
-        let permit = Arc::clone(room).try_acquire_owned();
-        let engine = Arc::clone(engine);
-        reads.spawn(async move {
-            let _permit = permit;
-            if let Err(error) = read_one(&engine, cluster).await {
-                tracing::info!(%cluster, %error, "an inventory could not be read");
-            }
-        });
+    for silent in [false, true] {
+        let limit = room.free(silent);
+        if limit == 0 {
+            continue;
+        }
+        let now = engine.clock.now();
+        let (before, tried_before) = (now - engine.bounds.inventory_every, now - TRIED_AGAIN_AFTER);
+        let turn = InventoryTurn { before, tried_before, now, silent, limit };
+        for cluster in engine.store.claim_inventories(turn).await? {
+            // Nobody else takes from them, and they are never closed.
+            let place = Arc::clone(&room.all).try_acquire_owned();
+            let silent_place = silent.then(|| Arc::clone(&room.silent).try_acquire_owned());
+            let (engine, stop) = (Arc::clone(engine), stop.clone());
+            reads.spawn(async move {
+                let _places = (place, silent_place);
+                if let Err(error) = read_one(&engine, cluster, &stop).await {
+                    tracing::info!(%cluster, %error, "an inventory could not be read");
+                }
+            });
+        }
     }
     Ok(())
 }
@@ -80,7 +113,7 @@ enum Unread {
     Store(#[from] StoreError),
 }
 
-async fn read_one(engine: &Engine, id: ClusterId) -> Result<(), Unread> {
+async fn read_one(engine: &Engine, id: ClusterId, stop: &CancellationToken) -> Result<(), Unread> {
     let cluster = engine.store.cluster(id).await?;
     let edge = engine.connections.to(&cluster, Purpose::Inventory).await?;
     match inventory::read(&edge).await {
@@ -103,5 +136,21 @@ async fn read_one(engine: &Engine, id: ClusterId) -> Result<(), Unread> {
             step::note_silence(engine, &cluster, &error, engine.clock.now()).await?;
             Err(error.into())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clusters_that_do_not_answer_never_take_every_place() {
+        let room = Room::of(16);
+        assert_eq!((room.free(false), room.free(true)), (16, 4));
+        let _dark: Vec<_> = (0..4)
+            .map(|_| (Arc::clone(&room.all).try_acquire_owned(), Arc::clone(&room.silent).try_acquire_owned()))
+            .collect();
+        assert_eq!((room.free(false), room.free(true)), (12, 0));
+        assert_eq!(Room::of(1).free(true), 1);
     }
 }

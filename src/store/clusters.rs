@@ -6,9 +6,9 @@ use super::failure::{conflict, corrupt, exactly_one};
 use super::session::{Columns, Session, Value, statements};
 use super::writer::Change;
 use super::{NewCluster, StoreError};
-use crate::domain::ClusterId;
 use crate::domain::cluster::{Cluster, ClusterState, Reach, SealedCredential, Sealing, StoredCredential};
 use crate::domain::event::Event;
+use crate::domain::{ClusterId, Timestamp};
 
 macro_rules! columns {
     () => {
@@ -27,15 +27,21 @@ statements! {
         where state <> 'removed' and name > $1 order by name limit $2");
     INSERT = "
         insert into clusters (id, name, labels, time_zone, namespace, egress, server, identity,
-            credential_expires_at_us, state, state_body, reach, registered_at_us, version)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+            credential_expires_at_us, state, state_body, reach, registered_at_us, version,
+            failing_since_us)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
         on conflict do nothing";
     // The version is the caller's proof that it changes what it has read.
     UPDATE = "
         update clusters set labels = $3, time_zone = $4, namespace = $5, egress = $6, server = $7, identity = $8,
             credential_expires_at_us = $9, state = $10, state_body = $11, version = version + 1
         where id = $1 and version = $2 and state <> 'removed'";
-    SET_REACH = "update clusters set reach = $2 where id = $1";
+    // Whoever else was quicker has said the same, or is not contradicted here.
+    IDENTIFY = "
+        update clusters set identity = $2, version = version + 1
+        where id = $1 and identity is null and state = 'active'";
+    NAME_OF = "select name from clusters where identity = $1 and state <> 'removed' and id <> $2";
+    SET_REACH = "update clusters set reach = $2, failing_since_us = $3 where id = $1";
     COUNT = "select state, count(*) from clusters group by state";
     // In one statement, so that no replacement comes in between. The types are those that tell of a sealing.
     CREDENTIAL = "
@@ -89,6 +95,7 @@ pub(super) async fn register(change: &mut Change<'_>, new: NewCluster) -> Result
         Value::json(&reach)?,
         registered_at.into(),
         version.into(),
+        failing_since(&reach).into(),
     ];
     if change.session.run(INSERT, values).await? != 1 {
         return Err(StoreError::Exists { what: "cluster", name });
@@ -197,8 +204,13 @@ async fn write(change: &mut Change<'_>, cluster: &mut Cluster) -> Result<(), Sto
 
 /// Notes whether a cluster answered.
 pub(super) async fn set_reach(change: &mut Change<'_>, id: ClusterId, reach: Reach) -> Result<(), StoreError> {
-    let written = change.session.run(SET_REACH, vec![Value::text(id), Value::json(&reach)?]).await?;
+    let values = vec![Value::text(id), Value::json(&reach)?, failing_since(&reach).into()];
+    let written = change.session.run(SET_REACH, values).await?;
     if written == 1 { Ok(()) } else { Err(conflict(format!("cluster {id}"))) }
+}
+
+fn failing_since(reach: &Reach) -> Option<Timestamp> {
+    reach.failing.as_ref().map(|failing| failing.since)
 }
 
 /// How many clusters are in each state.

@@ -11,8 +11,9 @@ use tokio::sync::watch;
 use super::readers::Readers;
 use super::writer::{Address, Writer};
 use super::{
-    Claimed, Hub, Lease, NewCluster, NewHub, NewRollout, ResultQuery, ResultRow, RolloutChange, Snapshot, StartTarget,
-    Store, StoreError, StoredFleet, StoredInventory, StoredPlan, StoredToken, TargetCommit, TargetWork,
+    Claimed, Hub, InventoryTurn, Lease, NewCluster, NewHub, NewRollout, ResultQuery, ResultRow, RolloutChange,
+    Snapshot, StartTarget, Store, StoreError, StoredFleet, StoredInventory, StoredPlan, StoredToken, TargetCommit,
+    TargetWork,
 };
 use super::{attempts, budgets, clusters, events, fleets, hub, inventories, leases, rollouts, targets, tokens, work};
 use crate::domain::budget::Usage;
@@ -166,18 +167,12 @@ impl Store for Database {
         read!(self, inventories::read, id)
     }
 
-    async fn claim_inventories(
-        &self,
-        before: Timestamp,
-        tried_before: Timestamp,
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<ClusterId>, StoreError> {
-        let candidates = read!(self, inventories::candidates, before, tried_before, limit)?;
+    async fn claim_inventories(&self, turn: InventoryTurn) -> Result<Vec<ClusterId>, StoreError> {
+        let candidates = read!(self, inventories::candidates, turn)?;
         if candidates.is_empty() {
             return Ok(candidates);
         }
-        write!(self, inventories::claim, candidates, tried_before, now)
+        write!(self, inventories::claim, candidates, turn)
     }
 
     async fn count_clusters(&self) -> Result<BTreeMap<String, u64>, StoreError> {

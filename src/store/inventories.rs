@@ -2,8 +2,20 @@
 
 use super::session::{Session, Value, statements};
 use super::writer::Change;
-use super::{StoreError, StoredInventory};
+use super::{InventoryTurn, StoreError, StoredInventory};
 use crate::domain::{ClusterId, TargetId, Timestamp};
+
+macro_rules! due {
+    () => {
+        "
+        select clusters.id from clusters left join inventories on inventories.cluster = clusters.id
+        where clusters.state = 'active'
+            and (inventories.taken_at_us is null or inventories.taken_at_us < $1
+                or inventories.taken_at_us < inventories.overtaken_at_us)
+            and (clusters.inventory_tried_at_us is null or clusters.inventory_tried_at_us < $2
+                or clusters.inventory_tried_at_us < inventories.overtaken_at_us)"
+    };
+}
 
 statements! {
     READ = "
@@ -20,17 +32,22 @@ statements! {
         on conflict (cluster) do update
             set taken_at_us = excluded.taken_at_us, digest = excluded.digest, body = excluded.body
             where inventories.taken_at_us <= excluded.taken_at_us";
-    CANDIDATES = "
-        select clusters.id from clusters left join inventories on inventories.cluster = clusters.id
-        where clusters.state = 'active'
-            and (inventories.taken_at_us is null or inventories.taken_at_us < $1
-                or inventories.taken_at_us < inventories.overtaken_at_us)
-            and (clusters.inventory_tried_at_us is null or clusters.inventory_tried_at_us < $2
-                or clusters.inventory_tried_at_us < inventories.overtaken_at_us)
+    CANDIDATES = concat!(due!(), "
+            and clusters.failing_since_us is null
         order by case when inventories.taken_at_us < inventories.overtaken_at_us then 0
                 else coalesce(inventories.taken_at_us, 0) end,
             coalesce(clusters.inventory_tried_at_us, 0), clusters.id
-        limit $3";
+        limit $3");
+    // Each one that is tried in vain costs a timeout: the longer it is silent, the longer it is left alone, up to the age
+    // at which inventories are read again. By their last try, so that all have their turn however many there are.
+    SILENT_CANDIDATES = concat!(due!(), "
+            and clusters.failing_since_us is not null
+            and (clusters.inventory_tried_at_us is null or clusters.inventory_tried_at_us < $1
+                or clusters.inventory_tried_at_us < inventories.overtaken_at_us
+                or $4 - clusters.inventory_tried_at_us
+                    >= clusters.inventory_tried_at_us - clusters.failing_since_us)
+        order by coalesce(clusters.inventory_tried_at_us, 0), clusters.id
+        limit $3");
     // Two daemons may have seen the same candidate: the second one finds it tried.
     TRY = "
         update clusters set inventory_tried_at_us = $2
@@ -70,13 +87,16 @@ pub(super) async fn overtake(
 }
 
 /// Clusters whose turn it is: looked up outside the writer, since that reads the whole table.
-pub(super) async fn candidates(
-    session: &mut Session<'_>,
-    before: Timestamp,
-    tried_before: Timestamp,
-    limit: u32,
-) -> Result<Vec<ClusterId>, StoreError> {
-    let rows = session.rows(CANDIDATES, vec![before.into(), tried_before.into(), limit.into()]).await?;
+pub(super) async fn candidates(session: &mut Session<'_>, turn: InventoryTurn) -> Result<Vec<ClusterId>, StoreError> {
+    let InventoryTurn { before, tried_before, now, silent, limit } = turn;
+    let mut values = vec![before.into(), tried_before.into(), limit.into()];
+    let statement = if silent {
+        values.push(now.into());
+        SILENT_CANDIDATES
+    } else {
+        CANDIDATES
+    };
+    let rows = session.rows(statement, values).await?;
     rows.iter().map(|row| row.columns().id()).collect()
 }
 
@@ -84,12 +104,11 @@ pub(super) async fn candidates(
 pub(super) async fn claim(
     change: &mut Change<'_>,
     candidates: Vec<ClusterId>,
-    tried_before: Timestamp,
-    now: Timestamp,
+    turn: InventoryTurn,
 ) -> Result<Vec<ClusterId>, StoreError> {
     let mut claimed = Vec::with_capacity(candidates.len());
     for id in candidates {
-        let values = vec![Value::text(id), now.into(), tried_before.into()];
+        let values = vec![Value::text(id), turn.now.into(), turn.tried_before.into()];
         if change.session.run(TRY, values).await? == 1 {
             claimed.push(id);
         }

@@ -160,14 +160,9 @@ pub trait Store: Send + Sync {
     async fn inventory(&self, id: ClusterId) -> Result<Option<StoredInventory>, StoreError>;
     /// Active clusters whose inventory is older than `before` or missing and that were not tried since `tried_before`,
     /// oldest first, and before them those that a rollout was done with since they were read; each is marked as tried at
-    /// `now`, so that several daemons share the work.
-    async fn claim_inventories(
-        &self,
-        before: Timestamp,
-        tried_before: Timestamp,
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<ClusterId>, StoreError>;
+    /// `now`, so that several daemons share the work. A silent one waits as long again as it had been silent when it was
+    /// last tried, and those are taken in the order of their last try.
+    async fn claim_inventories(&self, turn: InventoryTurn) -> Result<Vec<ClusterId>, StoreError>;
     /// How many clusters are in each state, by the state's name.
     async fn count_clusters(&self) -> Result<BTreeMap<String, u64>, StoreError>;
 

@@ -58,6 +58,22 @@ pub struct StoredInventory {
     pub overtaken: bool,
 }
 
+/// Whose turn it is to have its inventory read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InventoryTurn {
+    /// Older inventories are read again, and silent clusters tried at the latest when they were not tried since.
+    pub before: Timestamp,
+    /// Who was tried since is left alone.
+    pub tried_before: Timestamp,
+    /// Now.
+    pub now: Timestamp,
+    /// Whether clusters that do not answer are meant, or those that do: each attempt on the first costs a timeout, so
+    /// they have places of their own.
+    pub silent: bool,
+    /// How many at most.
+    pub limit: u32,
+}
+
 impl From<&Inventory> for StoredInventory {
     fn from(inventory: &Inventory) -> Self {
         Self {

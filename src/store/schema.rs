@@ -29,6 +29,10 @@ const LAYOUTS: &[Layout] = &[
         sqlite: include_str!("../../migrations/sqlite/0004_histories.sql"),
         postgres: include_str!("../../migrations/postgres/0004_histories.sql"),
     },
+    Layout {
+        sqlite: include_str!("../../migrations/sqlite/0005_clusters.sql"),
+        postgres: include_str!("../../migrations/postgres/0005_clusters.sql"),
+    },
 ];
 
 /// The layout that this version works with.

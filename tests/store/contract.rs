@@ -12,7 +12,9 @@ use fleetlift::domain::event::{Event, EventType, Subject};
 use fleetlift::domain::rollout::{Approval, PauseCause, RolloutState, Verdict, Wave};
 use fleetlift::domain::target::{Deferral, SkipReason, Target, TargetState, Task, TaskState};
 use fleetlift::domain::{InventoryDigest, PlanDigest};
-use fleetlift::store::{NewHub, ResultQuery, RolloutChange, Store, StoreError, StoredInventory, StoredToken};
+use fleetlift::store::{
+    InventoryTurn, NewHub, ResultQuery, RolloutChange, Store, StoreError, StoredInventory, StoredToken,
+};
 use fleetlift::system::SystemEntropy;
 use futures::future::join_all;
 
@@ -29,6 +31,7 @@ macro_rules! promises {
             a_replaced_credential_does_not_come_back,
             clusters_come_in_pages_by_name,
             inventories_are_shared_out_once_and_never_go_back,
+            a_silent_cluster_is_tried_ever_more_rarely_and_apart_from_the_others,
             an_inventory_is_read_again_at_once_when_a_rollout_is_done_with_its_cluster,
             fleets_and_plans_come_back_as_they_were,
             a_rollout_comes_back_as_it_was_started,
@@ -196,7 +199,7 @@ pub async fn inventories_are_shared_out_once_and_never_go_back(backend: &dyn Bac
     let other = backend.open().await;
     let claim = |store: std::sync::Arc<dyn Store>| async move {
         let earlier = NOW - Duration::from_mins(1);
-        store.claim_inventories(NOW, earlier, NOW, 4).await.unwrap()
+        store.claim_inventories(turn(NOW, earlier, NOW)).await.unwrap()
     };
     let claims = join_all([claim(scene.store.clone()), claim(other.clone())]).await.concat();
     let mut claims: Vec<_> = [claims, claim(other.clone()).await].concat();
@@ -216,8 +219,48 @@ pub async fn inventories_are_shared_out_once_and_never_go_back(backend: &dyn Bac
     other.save_inventory(cluster, inventory(1, "earlier")).await.unwrap();
     assert_eq!(other.inventory(cluster).await.unwrap(), Some(inventory(2, "later")));
     let later = NOW + Duration::from_secs(1);
-    let due = other.claim_inventories(later, later, later, 10).await.unwrap();
+    let due = other.claim_inventories(InventoryTurn { limit: 10, ..turn(later, later, later) }).await.unwrap();
     assert!(!due.contains(&cluster) && due.len() == 5, "{due:?}");
+}
+
+fn turn(before: Timestamp, tried_before: Timestamp, now: Timestamp) -> InventoryTurn {
+    InventoryTurn { before, tried_before, now, silent: false, limit: 4 }
+}
+
+pub async fn a_silent_cluster_is_tried_ever_more_rarely_and_apart_from_the_others(backend: &dyn Backend) {
+    let store = backend.open().await;
+    for registered in store.register_clusters(["a", "b", "c"].map(new_cluster).to_vec()).await.unwrap() {
+        registered.unwrap();
+    }
+    let [a, b, c] = ["a", "b", "c"].map(|name| store.cluster_named(name));
+    let (a, b, c) = (a.await.unwrap().id, b.await.unwrap().id, c.await.unwrap().id);
+    let silent_since = |minutes: u64| Reach {
+        seen_at: None,
+        failing: Some(Failing { since: NOW + Duration::from_mins(minutes), error: "no route".into() }),
+    };
+    // As the engine asks: inventories are read every quarter of an hour, and nobody twice in a minute.
+    let due = |silent: bool, minutes: u64| {
+        let (store, now) = (Arc::clone(&store), NOW + Duration::from_mins(minutes));
+        let turn = turn(now - Duration::from_mins(15), now - Duration::from_mins(1), now);
+        async move { store.claim_inventories(InventoryTurn { silent, ..turn }).await.unwrap() }
+    };
+    store.record_reach(a, &silent_since(0)).await.unwrap();
+    let answering = due(false, 1).await;
+    assert!(answering.len() == 2 && answering.contains(&b) && answering.contains(&c), "{answering:?}");
+    let mut tried = Vec::new();
+    for minute in 1..=80 {
+        if due(true, minute).await == [a] {
+            tried.push(minute);
+        }
+    }
+    assert_eq!(tried, [1, 3, 6, 12, 24, 40, 56, 72]);
+    // Whoever was tried longest ago comes first, whatever its inventory's age.
+    store.record_reach(b, &silent_since(0)).await.unwrap();
+    let order = due(true, 100).await;
+    assert_eq!(order, [b, a]);
+    store.record_reach(a, &Reach { seen_at: Some(NOW), failing: None }).await.unwrap();
+    let answering = due(false, 102).await;
+    assert!(answering.contains(&a) && !answering.contains(&b), "{answering:?}");
 }
 
 pub async fn an_inventory_is_read_again_at_once_when_a_rollout_is_done_with_its_cluster(backend: &dyn Backend) {
@@ -226,7 +269,7 @@ pub async fn an_inventory_is_read_again_at_once_when_a_rollout_is_done_with_its_
     let cluster = scene.targets[0].cluster;
     let at = |seconds: u64| NOW + Duration::from_secs(seconds);
     let long_ago = NOW - Duration::from_hours(1);
-    let due = |now: u64| async move { store.claim_inventories(long_ago, long_ago, at(now), 10).await.unwrap() };
+    let due = |now: u64| async move { store.claim_inventories(turn(long_ago, long_ago, at(now))).await.unwrap() };
     let taken = |seconds: u64| StoredInventory {
         taken_at: at(seconds),
         digest: InventoryDigest::of(b"{}"),
