@@ -116,16 +116,19 @@ enum Unread {
 async fn read_one(engine: &Engine, id: ClusterId, stop: &CancellationToken) -> Result<(), Unread> {
     let cluster = engine.store.cluster(id).await?;
     let edge = engine.connections.to(&cluster, Purpose::Inventory).await?;
-    match inventory::read(&edge).await {
+    // Before what may fail for other reasons: a token that ends leaves a person to bring the next one.
+    if let Err(error) = renewal::renew_if_due(engine, &cluster, &edge).await {
+        // There is a third of its life left to try again in; `cluster check` warns before the end.
+        tracing::warn!(cluster.name = %cluster.name, %error, "the cluster's token could not be renewed yet");
+    }
+    // Nothing but questions: a stop need not wait for the answers.
+    let Some(read) = stop.run_until_cancelled(inventory::read(&edge)).await else { return Ok(()) };
+    match read {
         Ok(read) => {
             step::reached(engine, &cluster, engine.clock.now()).await?;
             engine.store.save_inventory(id, StoredInventory::from(&read)).await?;
             if let Err(error) = sweep::sweep(engine, &cluster, &edge).await {
                 tracing::info!(cluster.name = %cluster.name, %error, "old suspended Jobs stay for now");
-            }
-            if let Err(error) = renewal::renew_if_due(engine, &cluster, &edge).await {
-                // There is a third of its life left to try again in; `cluster check` warns before the end.
-                tracing::warn!(cluster.name = %cluster.name, %error, "the cluster's token could not be renewed yet");
             }
             // Most are read when a rollout is done with the cluster: its connection, some 60 KiB, would be idle from now
             // on. Whoever does work there holds it, and connects anew the next time.

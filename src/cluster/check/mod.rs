@@ -8,13 +8,15 @@ mod rights;
 use serde::Serialize;
 
 use self::repair::Subject;
+use super::account::AccountToken;
 use super::inventory::{self, Lacking};
 use super::{Edge, EdgeError, Retry};
 use crate::domain::inventory::Component;
 use crate::domain::{Inventory, Timestamp};
 use crate::openebs::control_plane::Operator;
 
-/// Sooner than this a credential's end is worth a warning: two weeks leave time for a person on holiday.
+/// Sooner than this the end of a credential that the hub does not renew is worth a warning: two weeks leave time for a
+/// person on holiday.
 const EXPIRES_SOON: std::time::Duration = std::time::Duration::from_hours(14 * 24);
 
 /// One thing that was looked at.
@@ -75,7 +77,7 @@ impl Checked {
 
 /// Looks at everything that an upgrade needs. `expires_at` is when the credential ends, where it says so.
 pub async fn check(edge: &Edge, expires_at: Option<Timestamp>) -> Checked {
-    let mut findings = vec![expiry(expires_at, edge.clock().now())];
+    let mut findings = vec![expiry(expires_at, edge.own_token(), edge.clock().now())];
     let inventory = match look(edge, &mut findings).await {
         Ok(inventory) => Some(inventory),
         Err(error) => {
@@ -143,16 +145,22 @@ fn unreached(error: &EdgeError, edge: &Edge) -> Finding {
     Finding::fail(what, error.to_string(), remedy)
 }
 
-fn expiry(expires_at: Option<Timestamp>, now: Timestamp) -> Finding {
+fn expiry(expires_at: Option<Timestamp>, own: Option<&AccountToken>, now: Timestamp) -> Finding {
     let remedy = "rotate it: `fleetlift cluster rotate`";
-    match expires_at {
-        None => Finding::ok("credential", "it does not say when it ends"),
-        Some(at) if at <= now => Finding::fail("credential", format!("it ended at {at}"), remedy),
-        Some(at) if at <= now + EXPIRES_SOON => {
+    match (expires_at, own) {
+        (None, _) => Finding::ok("credential", "it does not say when it ends"),
+        (Some(at), _) if at <= now => Finding::fail("credential", format!("it ended at {at}"), remedy),
+        (Some(at), Some(own)) if own.renewal_is_due(now) => {
+            let remedy = "the hub tries with each inventory; where its account lacks the right to, rotate the token by \
+                          hand: `fleetlift cluster rotate`";
+            Finding::warn("credential", format!("it ends at {at}, and the hub has not renewed it yet"), remedy)
+        }
+        (Some(at), Some(_)) => Finding::ok("credential", format!("it ends at {at}; the hub renews it before")),
+        (Some(at), None) if at <= now + EXPIRES_SOON => {
             let days = at.since(now).as_secs() / (24 * 3600);
             Finding::warn("credential", format!("it ends at {at}, in {days} days"), remedy)
         }
-        Some(at) => Finding::ok("credential", format!("it ends at {at}")),
+        (Some(at), None) => Finding::ok("credential", format!("it ends at {at}")),
     }
 }
 
@@ -209,10 +217,20 @@ mod tests {
     fn a_credential_that_ends_soon_is_a_warning_and_one_that_ended_a_failure() {
         let now = Timestamp::from_micros(1_800_000_000_000_000);
         let days = |days: u64| std::time::Duration::from_hours(days * 24);
-        assert_eq!(expiry(Some(now + days(90)), now).level, Level::Ok);
-        assert_eq!(expiry(Some(now + days(3)), now).level, Level::Warn);
-        assert_eq!(expiry(Some(now), now).level, Level::Fail);
-        assert_eq!(expiry(None, now).level, Level::Ok);
+        assert_eq!(expiry(Some(now + days(90)), None, now).level, Level::Ok);
+        assert_eq!(expiry(Some(now + days(3)), None, now).level, Level::Warn);
+        assert_eq!(expiry(Some(now), None, now).level, Level::Fail);
+        assert_eq!(expiry(None, None, now).level, Level::Ok);
+    }
+
+    #[test]
+    fn a_token_that_the_hub_renews_is_a_warning_only_when_it_should_have_done_so() {
+        let issued_at = Timestamp::from_micros(1_800_000_000_000_000);
+        let hours = |hours: u64| std::time::Duration::from_hours(hours);
+        let account = crate::cluster::account::ServiceAccount { namespace: "fleetlift".into(), name: "hub".into() };
+        let own = AccountToken { account, issued_at, expires_at: issued_at + hours(24) };
+        let level = |after: u64| expiry(Some(own.expires_at), Some(&own), issued_at + hours(after)).level;
+        assert_eq!([level(1), level(15), level(16), level(24)], [Level::Ok, Level::Ok, Level::Warn, Level::Fail]);
     }
 
     #[test]
