@@ -43,6 +43,10 @@ impl Purpose {
     }
 }
 
+mod standing;
+
+pub use standing::Unrecognised;
+
 /// Why a registered cluster cannot be connected to, before anything is sent.
 #[derive(Debug, thiserror::Error)]
 pub enum NotConnectable {
@@ -50,8 +54,12 @@ pub enum NotConnectable {
     #[error("the cluster was removed")]
     Removed,
     /// It is in quarantine.
-    #[error("the cluster is quarantined: {why}")]
+    #[error(
+        "the cluster is quarantined: {why}; when a person has looked, `fleetlift cluster check {name} --release` lifts that"
+    )]
     Quarantined {
+        /// The cluster's name.
+        name: String,
         /// Why.
         why: String,
     },
@@ -67,6 +75,12 @@ pub enum NotConnectable {
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl NotConnectable {
+    fn quarantined(cluster: &Cluster, why: &str) -> Self {
+        Self::Quarantined { name: cluster.name.clone(), why: why.to_owned() }
+    }
 }
 
 /// The connections of one hub.
@@ -136,21 +150,32 @@ impl Connections {
     pub async fn to(&self, cluster: &Cluster, purpose: Purpose) -> Result<Edge, NotConnectable> {
         match &cluster.state {
             ClusterState::Active => {}
-            ClusterState::Quarantined { why } => return Err(NotConnectable::Quarantined { why: why.clone() }),
+            ClusterState::Quarantined { why } => return Err(NotConnectable::quarantined(cluster, why)),
             ClusterState::Removed { .. } => return Err(NotConnectable::Removed),
         }
         let now = self.around.clock.now();
         if let Some(edge) = self.kept(cluster, now) {
             return Ok(edge);
         }
-        let (access, _) = self.open(cluster, purpose).await?;
-        let edge = self.with(cluster, &access)?;
+        let edge = match self.connect(cluster, purpose).await {
+            Ok(edge) => edge,
+            Err(NotConnectable::Store(error)) => return Err(error.into()),
+            Err(error) => {
+                self.note_silence(cluster, &error).await?;
+                return Err(error);
+            }
+        };
         // A look at a cluster that nobody works on ends with its connection: thousands would be idle otherwise.
         if purpose == Purpose::Rollout {
             lock(&self.kept)
                 .insert(cluster.id, Kept { edge: edge.clone(), row_version: cluster.version, used_at: now });
         }
         Ok(edge)
+    }
+
+    async fn connect(&self, cluster: &Cluster, purpose: Purpose) -> Result<Edge, NotConnectable> {
+        let (access, _) = self.open(cluster, purpose).await?;
+        self.with(cluster, &access)
     }
 
     /// What `cluster` is reached with, and the version of its next sealing; its use is audited. A credential that

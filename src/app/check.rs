@@ -7,9 +7,9 @@ use super::known::understood;
 use super::results::ResourceName;
 use super::{App, Principal, Refusal, When};
 use crate::cluster::check::{self, Finding, Level};
-use crate::cluster::inventory;
-use crate::connections::Purpose;
-use crate::domain::cluster::{Cluster, Reach};
+use crate::cluster::{Edge, EdgeError, inventory};
+use crate::connections::{Purpose, Unrecognised};
+use crate::domain::cluster::Cluster;
 use crate::domain::{Inventory, ResourceRef};
 use crate::planner;
 use crate::store::StoredInventory;
@@ -81,8 +81,15 @@ impl App {
             .map_err(|error| Refusal::Edge { cluster: name.to_owned(), reason: error.to_string() })?;
         let checked = check::check(&edge, cluster.credential_expires_at).await;
         let level = checked.level();
+        match &checked.error {
+            Some(error) => self.connections.note_error(&cluster, error).await?,
+            None => self.connections.note_answer(&cluster).await?,
+        }
+        if checked.error.as_ref().is_none_or(EdgeError::reached) {
+            self.recognised(&cluster, &edge).await?;
+        }
         if let Some(inventory) = &checked.inventory {
-            self.keep(&cluster, inventory).await?;
+            self.store.save_inventory(cluster.id, StoredInventory::from(inventory)).await?;
         }
         Ok(CheckReport {
             cluster: cluster.name,
@@ -130,16 +137,31 @@ impl App {
         let refused = |reason: String| Refusal::Edge { cluster: name.to_owned(), reason };
         let edge =
             self.connections.to(&cluster, Purpose::Inventory).await.map_err(|error| refused(error.to_string()))?;
-        let read = inventory::read(&edge).await.map_err(|error| refused(error.to_string()))?;
-        self.keep(&cluster, &read).await?;
-        self.resources(name).await
+        let cluster = self.recognised(&cluster, &edge).await?;
+        match inventory::read(&edge).await {
+            Ok(read) => {
+                self.connections.note_answer(&cluster).await?;
+                self.store.save_inventory(cluster.id, StoredInventory::from(&read)).await?;
+                self.resources(name).await
+            }
+            Err(error) => {
+                self.connections.note_error(&cluster, &error).await?;
+                Err(refused(error.to_string()))
+            }
+        }
     }
 
-    async fn keep(&self, cluster: &Cluster, inventory: &Inventory) -> Result<(), Refusal> {
-        let now = self.clock.now();
-        self.store.save_inventory(cluster.id, StoredInventory::from(inventory)).await?;
-        self.store.record_reach(cluster.id, &Reach { seen_at: Some(now), failing: None }).await?;
-        Ok(())
+    async fn recognised(&self, cluster: &Cluster, edge: &Edge) -> Result<Cluster, Refusal> {
+        let refused = |reason: String| Refusal::Edge { cluster: cluster.name.clone(), reason };
+        match self.connections.recognise(cluster, edge).await {
+            Ok(cluster) => Ok(cluster),
+            Err(Unrecognised::Store(error)) => Err(error.into()),
+            Err(Unrecognised::Connection(error)) => Err(refused(error.to_string())),
+            Err(Unrecognised::Edge(error)) => {
+                self.connections.note_error(cluster, &error).await?;
+                Err(refused(error.to_string()))
+            }
+        }
     }
 }
 

@@ -76,6 +76,7 @@ impl From<StoreError> for Refusal {
             StoreError::NotFound { what, name } => Self::NotFound { noun: what, name },
             StoreError::Conflict { what } => Self::Changed { what },
             StoreError::Exists { what, name } => Self::Conflict(format!("{what} {name} exists already")),
+            error @ StoreError::SameCluster { .. } => Self::Conflict(error.to_string()),
             error @ (StoreError::BudgetUsedUp { .. }
             | StoreError::Corrupt { .. }
             | StoreError::Unusable { .. }

@@ -46,7 +46,7 @@ pub struct Cluster {
 pub enum ClusterState {
     /// It may.
     Active,
-    /// It answered as another cluster, or its credential does not open: not used until a person looked.
+    /// It answered as another cluster, or as one that has another name, or its credential does not open: not used until a person looked.
     Quarantined {
         /// Why, in a sentence.
         why: String,

@@ -54,7 +54,9 @@ event_types! {
     CredentialRotated = "credential.rotated",
     /// A cluster's credential was used; counted for each cluster, purpose and hour.
     CredentialUnsealed = "credential.unsealed",
-    /// A cluster answered as another one, or its credential does not open.
+    /// A cluster that was registered unseen answered: from now on it must be that one.
+    ClusterIdentified = "cluster.identified",
+    /// A cluster answered as another one, or as one with another name, or its credential does not open.
     ClusterQuarantined = "cluster.quarantined",
     /// A quarantine was lifted.
     ClusterReleased = "cluster.released",

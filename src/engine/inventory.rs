@@ -7,9 +7,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Engine, every::every, renewal, step, sweep};
+use super::renewal::{self, NotRenewed};
+use super::{Engine, every::every, sweep};
 use crate::cluster::{EdgeError, inventory};
-use crate::connections::{NotConnectable, Purpose};
+use crate::connections::{NotConnectable, Purpose, Unrecognised};
 use crate::domain::ClusterId;
 use crate::store::{InventoryTurn, StoreError, StoredInventory};
 
@@ -110,22 +111,37 @@ enum Unread {
     #[error(transparent)]
     Edge(#[from] EdgeError),
     #[error(transparent)]
+    Unrecognised(#[from] Unrecognised),
+    #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 async fn read_one(engine: &Engine, id: ClusterId, stop: &CancellationToken) -> Result<(), Unread> {
     let cluster = engine.store.cluster(id).await?;
     let edge = engine.connections.to(&cluster, Purpose::Inventory).await?;
+    let cluster = match engine.connections.recognise(&cluster, &edge).await {
+        Ok(cluster) => cluster,
+        Err(error) => {
+            if let Unrecognised::Edge(error) = &error {
+                engine.connections.note_error(&cluster, error).await?;
+            }
+            return Err(error.into());
+        }
+    };
     // Before what may fail for other reasons: a token that ends leaves a person to bring the next one.
     if let Err(error) = renewal::renew_if_due(engine, &cluster, &edge).await {
         // There is a third of its life left to try again in; `cluster check` warns before the end.
         tracing::warn!(cluster.name = %cluster.name, %error, "the cluster's token could not be renewed yet");
+        if let NotRenewed::Edge(error @ EdgeError::AnotherCluster { .. }) = error {
+            engine.connections.note_error(&cluster, &error).await?;
+            return Err(error.into());
+        }
     }
     // Nothing but questions: a stop need not wait for the answers.
     let Some(read) = stop.run_until_cancelled(inventory::read(&edge)).await else { return Ok(()) };
     match read {
         Ok(read) => {
-            step::reached(engine, &cluster, engine.clock.now()).await?;
+            engine.connections.note_answer(&cluster).await?;
             engine.store.save_inventory(id, StoredInventory::from(&read)).await?;
             if let Err(error) = sweep::sweep(engine, &cluster, &edge).await {
                 tracing::info!(cluster.name = %cluster.name, %error, "old suspended Jobs stay for now");
@@ -136,7 +152,7 @@ async fn read_one(engine: &Engine, id: ClusterId, stop: &CancellationToken) -> R
             Ok(())
         }
         Err(error) => {
-            step::note_silence(engine, &cluster, &error, engine.clock.now()).await?;
+            engine.connections.note_error(&cluster, &error).await?;
             Err(error.into())
         }
     }

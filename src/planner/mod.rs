@@ -215,16 +215,18 @@ fn not_before(strategy: &Strategy, at: Option<Timestamp>) -> Strategy {
 fn readable<'a>(known: Known<'a>, rules: &Rules) -> Result<&'a Inventory, LeftOut> {
     use crate::domain::cluster::ClusterState;
     let cluster = known.cluster;
+    let name = &cluster.name;
     let left_out =
         |code: &str, why: String| LeftOut { cluster: cluster.name.clone(), resource: None, code: code.to_owned(), why };
     if let ClusterState::Quarantined { why } = &cluster.state {
         return Err(left_out(
             "quarantined",
-            format!("quarantined: {why}; run `fleetlift cluster check {}`", cluster.name),
+            format!(
+                "quarantined: {why}; when a person has looked, `fleetlift cluster check {name} --release` lifts that"
+            ),
         ));
     }
     let is_recent = |inventory: &&Inventory| rules.now.since(inventory.taken_at) <= rules.max_age;
-    let name = &cluster.name;
     let is_current = |inventory: &&Inventory| is_recent(inventory) && !known.overtaken;
     match (known.inventory.filter(is_current), known.inventory, &cluster.reach.failing) {
         (Some(inventory), _, _) => Ok(inventory),

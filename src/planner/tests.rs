@@ -368,6 +368,8 @@ fn clusters_that_cannot_be_planned_are_left_out_whole_with_the_reason() {
             ("c007", "inventory_unreadable")
         ]
     );
+    let way_out = |name: &str| format!("`fleetlift cluster check {name} --release`");
+    assert!(report.left_out[0].why.contains(&way_out("c001")), "{:?}", report.left_out[0]);
     assert_eq!(plan.waves[0].targets[0].name, "c006");
     assert!(report.warnings.iter().any(|warning| warning.contains("deferred") && warning.contains("c006")));
 }

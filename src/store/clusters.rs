@@ -88,7 +88,7 @@ pub(super) async fn register(change: &mut Change<'_>, new: NewCluster) -> Result
         namespace.into(),
         egress.into(),
         server.into(),
-        identity.into(),
+        identity.clone().into(),
         credential_expires_at.into(),
         state.name().into(),
         Value::json(&state)?,
@@ -98,6 +98,9 @@ pub(super) async fn register(change: &mut Change<'_>, new: NewCluster) -> Result
         failing_since(&reach).into(),
     ];
     if change.session.run(INSERT, values).await? != 1 {
+        if change.session.row(BY_NAME, vec![name.as_str().into()]).await?.is_none() {
+            refuse_a_second_name(change, id, identity.as_deref()).await?;
+        }
         return Err(StoreError::Exists { what: "cluster", name });
     }
     change.session.run(INSERT_CREDENTIAL, credential_row(id, credential)).await?;
@@ -157,6 +160,34 @@ pub(super) async fn change(
     Ok(cluster)
 }
 
+/// Notes who a cluster is that was not known yet.
+pub(super) async fn identify(
+    change: &mut Change<'_>,
+    id: ClusterId,
+    identity: String,
+    events: Vec<Event>,
+) -> Result<Cluster, StoreError> {
+    refuse_a_second_name(change, id, Some(&identity)).await?;
+    if change.session.run(IDENTIFY, vec![Value::text(id), identity.into()]).await? == 1 {
+        change.tell(events);
+    }
+    by_id(&mut change.session, id).await
+}
+
+/// Refuses `identity` for the cluster `id` if it is somebody else's, whom it names. Groups never overlap, so nobody comes
+/// in between; the unique index is there for whoever writes without asking.
+async fn refuse_a_second_name(
+    change: &mut Change<'_>,
+    id: ClusterId,
+    identity: Option<&str>,
+) -> Result<(), StoreError> {
+    let Some(identity) = identity else { return Ok(()) };
+    match change.session.row(NAME_OF, vec![identity.into(), Value::text(id)]).await? {
+        Some(row) => Err(StoreError::SameCluster { name: row.columns().text()? }),
+        None => Ok(()),
+    }
+}
+
 /// The same secret under another key.
 pub(super) async fn rewrap_credential(
     change: &mut Change<'_>,
@@ -183,6 +214,7 @@ pub(super) async fn replace_credential(
 }
 
 async fn write(change: &mut Change<'_>, cluster: &mut Cluster) -> Result<(), StoreError> {
+    refuse_a_second_name(change, cluster.id, cluster.identity.as_deref()).await?;
     let values = vec![
         Value::text(cluster.id),
         cluster.version.into(),

@@ -134,6 +134,11 @@ impl Store for Database {
         write!(self, clusters::change, cluster, events)
     }
 
+    async fn identify_cluster(&self, id: ClusterId, identity: &str, events: Vec<Event>) -> Result<Cluster, StoreError> {
+        let identity = identity.to_owned();
+        write!(self, clusters::identify, id, identity, events)
+    }
+
     async fn replace_credential(
         &self,
         cluster: &Cluster,

@@ -69,6 +69,16 @@ pub enum StoreError {
         /// The name.
         name: String,
     },
+    /// It is the same cluster as one that is registered under another name.
+    #[error(
+        "it is the same cluster as {name} (one UID of namespace kube-system), and under two names its resources would be \
+         upgraded twice at once: `fleetlift cluster remove` one of the two, also where one was restored or cloned from \
+         the other"
+    )]
+    SameCluster {
+        /// The other name.
+        name: String,
+    },
     /// A budget is used up: not an error of anybody's.
     #[error("{scope} has {in_use} of {limit} running")]
     BudgetUsedUp {
@@ -138,6 +148,10 @@ pub trait Store: Send + Sync {
     /// Writes a cluster's labels, zone, namespace, egress, identity, state, server and expiry as given, where its
     /// version is still `cluster.version`; removes the credential when the state is `Removed`.
     async fn change_cluster(&self, cluster: &Cluster, events: Vec<Event>) -> Result<Cluster, StoreError>;
+    /// Notes who an active cluster is that was not known yet; answers the cluster as it is then. Where it is known
+    /// already, or the cluster is not active any more, nothing is changed. [`StoreError::SameCluster`] names whoever is
+    /// registered as that cluster.
+    async fn identify_cluster(&self, id: ClusterId, identity: &str, events: Vec<Event>) -> Result<Cluster, StoreError>;
     /// Replaces a cluster's sealed credential (and server, identity and expiry with it).
     async fn replace_credential(
         &self,

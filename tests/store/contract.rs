@@ -26,6 +26,8 @@ macro_rules! promises {
             the_hub_keeps_its_first_id,
             a_cluster_comes_back_as_it_was_registered,
             each_cluster_is_registered_or_refused_by_itself,
+            one_cluster_has_one_name,
+            of_two_daemons_one_names_a_cluster,
             a_cluster_is_changed_only_by_who_read_it_last,
             a_removed_cluster_keeps_its_row_but_not_its_credential_or_name,
             a_replaced_credential_does_not_come_back,
@@ -121,6 +123,46 @@ pub async fn each_cluster_is_registered_or_refused_by_itself(backend: &dyn Backe
     assert_eq!(refused, [false, false, true, false]);
     assert_eq!(store.events(0, None, 10).await.unwrap().len(), 3);
     assert_eq!(store.count_clusters().await.unwrap().into_iter().collect::<Vec<_>>(), [("active".to_owned(), 3)]);
+}
+
+fn identified(name: &str, identity: &str) -> fleetlift::store::NewCluster {
+    let mut new = new_cluster(name);
+    new.cluster.identity = Some(identity.to_owned());
+    new
+}
+
+pub async fn one_cluster_has_one_name(backend: &dyn Backend) {
+    let store = backend.open().await;
+    let new = vec![identified("a", "x"), identified("b", "x"), new_cluster("c")];
+    let answers = store.register_clusters(new).await.unwrap();
+    let is_a = |refused: &StoreError| matches!(refused, StoreError::SameCluster { name } if name == "a");
+    assert!(matches!(&answers[..], [Ok(()), Err(refused), Ok(())] if is_a(refused)), "{answers:?}");
+    let c = store.cluster_named("c").await.unwrap();
+    let told = || vec![event(EventType::ClusterIdentified)];
+    assert!(is_a(&store.identify_cluster(c.id, "x", told()).await.unwrap_err()));
+    let posing = fleetlift::domain::cluster::Cluster { identity: Some("x".into()), ..c.clone() };
+    assert!(is_a(&store.change_cluster(&posing, vec![]).await.unwrap_err()));
+    let known = store.identify_cluster(c.id, "y", told()).await.unwrap();
+    assert_eq!((known.identity.as_deref(), known.version), (Some("y"), c.version + 1));
+    // Once, and only by its own event.
+    assert_eq!(store.identify_cluster(c.id, "z", told()).await.unwrap(), known);
+    assert_eq!(store.events(0, None, 10).await.unwrap().len(), 3);
+    let a = store.cluster_named("a").await.unwrap();
+    let removed = fleetlift::domain::cluster::Cluster { state: ClusterState::Removed { at: NOW }, ..a };
+    store.change_cluster(&removed, vec![]).await.unwrap();
+    store.register_clusters(vec![identified("d", "x")]).await.unwrap().remove(0).unwrap();
+}
+
+pub async fn of_two_daemons_one_names_a_cluster(backend: &dyn Backend) {
+    let (one, other) = (backend.open().await, backend.open().await);
+    let names: Vec<String> = (0..20).map(|number| format!("c{number}")).collect();
+    let register = |(store, name): (&Arc<dyn Store>, &String)| {
+        let (store, new) = (Arc::clone(store), identified(name, "x"));
+        async move { store.register_clusters(vec![new]).await.unwrap().remove(0) }
+    };
+    let answers = join_all([&one, &other].into_iter().cycle().zip(&names).map(register)).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1, "{answers:?}");
+    assert_eq!(one.clusters(None, 100).await.unwrap().len(), 1);
 }
 
 pub async fn a_cluster_is_changed_only_by_who_read_it_last(backend: &dyn Backend) {

@@ -1,5 +1,7 @@
 //! The layouts of both databases: they say the same, and every word of them is explained.
 
+use std::str::FromStr as _;
+
 use sqlx::{Connection as _, PgConnection, Row as _, SqliteConnection};
 
 use crate::arrange::{Backend as _, Postgres, Sqlite};
@@ -80,6 +82,54 @@ fn on_sqlite_every_table_and_column_is_explained() {
         .collect();
     assert!(explained.len() > 110, "{}", explained.len());
     assert!(explained.iter().all(|explained| *explained));
+}
+
+/// The layouts before clusters had to differ, and two names for one cluster.
+const ONE_CLUSTER_TWICE: &str = "
+    create table layouts (number bigint primary key, sha256 text not null, applied_at_us bigint not null);
+    insert into layouts values (1, '', 0), (2, '', 0), (3, '', 0), (4, '', 0);
+    insert into clusters (id, name, labels, namespace, server, identity, state, state_body, reach, registered_at_us, version)
+    values ('a', 'berlin', '', '', '', 'x', 'active', '', '', 0, 1), ('b', 'munich', '', '', '', 'x', 'active', '', '', 0, 1),
+        ('c', 'rome', '', '', '', 'x', 'removed', '', '', 0, 1), ('d', 'oslo', '', '', '', 'y', 'active', '', '', 0, 1)";
+
+macro_rules! first_layouts {
+    ($database:literal) => {
+        [
+            include_str!(concat!("../../migrations/", $database, "/0001_first.sql")),
+            include_str!(concat!("../../migrations/", $database, "/0002_overtaken_inventories.sql")),
+            include_str!(concat!("../../migrations/", $database, "/0003_sealings.sql")),
+            include_str!(concat!("../../migrations/", $database, "/0004_histories.sql")),
+            ONE_CLUSTER_TWICE,
+        ]
+    };
+}
+
+#[tokio::test]
+async fn of_two_names_for_one_cluster_the_first_keeps_its_identity_when_the_layout_is_raised() {
+    let sqlite = Sqlite::new();
+    let options = sqlx::sqlite::SqliteConnectOptions::from_str(&sqlite.url()).unwrap().create_if_missing(true);
+    let mut lite = SqliteConnection::connect_with(&options).await.unwrap();
+    for sql in first_layouts!("sqlite") {
+        sqlx::raw_sql(sql).execute(&mut lite).await.unwrap();
+    }
+    let url = support::Postgres::shared().database();
+    let mut post = PgConnection::connect(&url).await.unwrap();
+    for sql in first_layouts!("postgres") {
+        sqlx::raw_sql(sql).execute(&mut post).await.unwrap();
+    }
+    for url in [&sqlite.url(), &url] {
+        assert_eq!(fleetlift::store::migrate(url).await.unwrap(), 4);
+    }
+    let (known, expected) = ("select id, identity, version from clusters order by id", "a:x:1 b:-:2 c:x:1 d:y:1");
+    let told = |id: String, identity: Option<String>, version: i64| {
+        format!("{id}:{}:{version}", identity.unwrap_or_else(|| "-".to_owned()))
+    };
+    let rows = sqlx::query(known).fetch_all(&mut lite).await.unwrap();
+    let rows: Vec<String> = rows.iter().map(|row| told(row.get(0), row.get(1), row.get(2))).collect();
+    assert_eq!(rows.join(" "), expected);
+    let rows = sqlx::query(known).fetch_all(&mut post).await.unwrap();
+    let rows: Vec<String> = rows.iter().map(|row| told(row.get(0), row.get(1), row.get(2))).collect();
+    assert_eq!(rows.join(" "), expected);
 }
 
 #[tokio::test]

@@ -66,6 +66,8 @@ pub struct Checked {
     pub findings: Vec<Finding>,
     /// What the cluster runs.
     pub inventory: Option<Inventory>,
+    /// What it was left off for: the last finding says the same.
+    pub error: Option<EdgeError>,
 }
 
 impl Checked {
@@ -78,14 +80,14 @@ impl Checked {
 /// Looks at everything that an upgrade needs. `expires_at` is when the credential ends, where it says so.
 pub async fn check(edge: &Edge, expires_at: Option<Timestamp>) -> Checked {
     let mut findings = vec![expiry(expires_at, edge.own_token(), edge.clock().now())];
-    let inventory = match look(edge, &mut findings).await {
-        Ok(inventory) => Some(inventory),
+    let (inventory, error) = match look(edge, &mut findings).await {
+        Ok(inventory) => (Some(inventory), None),
         Err(error) => {
             findings.push(unreached(&error, edge));
-            None
+            (None, Some(error))
         }
     };
-    Checked { findings, inventory }
+    Checked { findings, inventory, error }
 }
 
 async fn look(edge: &Edge, findings: &mut Vec<Finding>) -> Result<Inventory, EdgeError> {

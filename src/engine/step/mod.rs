@@ -9,7 +9,6 @@ mod task;
 mod unseen;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use draft::Draft;
 use tokio::sync::watch;
@@ -19,8 +18,8 @@ use super::decide::Rules;
 use super::lease::Held;
 use super::plans::Plans;
 use crate::cluster::{Edge, EdgeError};
-use crate::connections::{NotConnectable, Purpose};
-use crate::domain::cluster::{Cluster, Failing, Reach};
+use crate::connections::{NotConnectable, Purpose, Unrecognised};
+use crate::domain::cluster::Cluster;
 use crate::domain::event::{EventType, Subject};
 use crate::domain::plan::PlannedTarget;
 use crate::domain::target::{Deferral, SkipReason, Target, TargetState};
@@ -114,6 +113,12 @@ pub async fn take(
         Err(NotConnectable::Store(error)) => return Err(error),
         Err(error) => return without_connection(scene, &error).await,
     };
+    match engine.connections.recognise(&scene.cluster, &edge).await {
+        Ok(cluster) => scene.cluster = cluster,
+        Err(Unrecognised::Store(error)) => return Err(error),
+        Err(Unrecognised::Connection(error)) => return without_connection(scene, &error).await,
+        Err(Unrecognised::Edge(error)) => return cluster_failed(scene, error).await,
+    }
     // Boxed: a step holds whole observations, and many are under way.
     // Each part asks the cluster and answers with its error, and only here it is judged what the silence means.
     let before = scene.draft.work.open_attempt.is_some();
@@ -123,7 +128,7 @@ pub async fn take(
     };
     match went {
         Ok(left) => {
-            reached(engine, &scene.cluster, scene.now()).await?;
+            engine.connections.note_answer(&scene.cluster).await?;
             Ok(left)
         }
         Err(Broken::Store(error)) => Err(error),
@@ -170,14 +175,7 @@ async fn without_connection(mut scene: Scene<'_>, error: &NotConnectable) -> Res
 /// The cluster did not answer, or not as it should: never a failure of the target's by itself.
 async fn cluster_failed(mut scene: Scene<'_>, error: EdgeError) -> Result<Left, StoreError> {
     let now = scene.now();
-    if let EdgeError::AnotherCluster { .. } = error {
-        scene.engine.connections.quarantine(&scene.cluster, &error.to_string()).await?;
-    }
-    if error.reached() {
-        reached(scene.engine, &scene.cluster, now).await?;
-    } else {
-        note_silence(scene.engine, &scene.cluster, &error, now).await?;
-    }
+    scene.engine.connections.note_error(&scene.cluster, &error).await?;
     let since = scene.cluster.reach.failing.as_ref().map_or(now, |failing| failing.since);
     let error_text = error.to_string();
     let reason = match error.reached() || matches!(error, EdgeError::AnotherCluster { .. }) {
@@ -185,30 +183,6 @@ async fn cluster_failed(mut scene: Scene<'_>, error: EdgeError) -> Result<Left, 
         false => Deferral::Unreachable { since, error: error_text },
     };
     unseen::go_on_without(&mut scene, reason, error.passes_within()).await
-}
-
-/// How old the note of a cluster's last answer may become: a row a minute and cluster, not one a look.
-const REACH_NOTED_EVERY: Duration = Duration::from_mins(1);
-
-/// Notes that a cluster answered.
-pub(super) async fn reached(engine: &Engine, cluster: &Cluster, now: Timestamp) -> Result<(), StoreError> {
-    let Reach { seen_at, failing } = &cluster.reach;
-    if failing.is_none() && seen_at.is_some_and(|at| now.since(at) < REACH_NOTED_EVERY) {
-        return Ok(());
-    }
-    engine.store.record_reach(cluster.id, &Reach { seen_at: Some(now), failing: None }).await
-}
-
-/// Notes that a cluster did not answer.
-pub(super) async fn note_silence(
-    engine: &Engine,
-    cluster: &Cluster,
-    error: &EdgeError,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let since = cluster.reach.failing.as_ref().map_or(now, |failing| failing.since);
-    let failing = Some(Failing { since, error: error.to_string() });
-    engine.store.record_reach(cluster.id, &Reach { seen_at: cluster.reach.seen_at, failing }).await
 }
 
 /// The subject of a target's events.
