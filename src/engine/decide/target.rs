@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use crate::domain::Timestamp;
 use crate::domain::attempt::{FailureClass, Outcome};
 use crate::domain::inventory::Condition;
 use crate::domain::observation::{ResourceSeen, Standing};
 use crate::domain::plan::PlannedTask;
 use crate::domain::rollout::{RolloutState, Verdict};
 use crate::domain::target::{Deferral, SkipReason, Task, TaskState, backoff};
+use crate::domain::window::{self, Window, WindowState};
+use crate::domain::{Timestamp, Zone};
 
 use super::Rules;
 
@@ -118,6 +119,18 @@ pub fn next<'a>(
     }
 }
 
+/// Why no attempt begins although a task is left: the target's window has closed since it started. A Job under way is
+/// let finish; what comes after it waits, without a slot.
+pub fn outside_window(next: &Next<'_>, windows: &[Window], zone: &Zone, now: Timestamp) -> Option<Deferral> {
+    match next {
+        Next::Finish(_) => None,
+        Next::Consider(_) | Next::WaitUntil { .. } => match window::state(windows, now, zone) {
+            WindowState::Open { .. } => None,
+            WindowState::Closed { opens_at, reason: _ } => Some(Deferral::OutsideWindow { opens_at }),
+        },
+    }
+}
+
 /// What to do about `task`, which is `planned`, given a fresh reading. `settling_since` is when the cluster was last
 /// disturbed: when the target started, or its previous task ended.
 pub fn before_task(
@@ -201,6 +214,7 @@ mod tests {
     use super::*;
     use crate::domain::inventory::SeenVersion;
     use crate::domain::observation::ResourceState;
+    use crate::domain::window::{Days, Hours, Rule};
     use crate::domain::{ResourceKind, ResourceRef, TargetId, TaskId, Version};
 
     const FROM: Version = Version::new(3, 5, 0);
@@ -322,5 +336,22 @@ mod tests {
         assert!(matches!(decided(&task(0), &planned(), &drifted), BeforeTask::Fail(_)));
         let gone = Reading { resource: ResourceSeen::Gone, ..reading(state(&FROM)) };
         assert!(matches!(decided(&task(0), &planned(), &gone), BeforeTask::Fail(_)));
+    }
+
+    #[test]
+    fn a_window_that_closed_holds_the_next_attempt_back_until_it_opens_but_not_the_end_of_what_is_done() {
+        let hours = Hours { from: 22 * 60, to: 5 * 60 };
+        let rule = Rule { days: Days::ALL, dates: None, hours: Some(hours), reason: None };
+        let nights = [Window { name: "nights".into(), allow: vec![rule], deny: vec![] }];
+        let hour = |hour: i64| at(hour * 3_600);
+        let shut = |next: &Next<'_>, now| outside_window(next, &nights, &Zone::utc(), now);
+        let task = task(0);
+        let backing_off = Next::WaitUntil { at: hour(9), doing: String::new() };
+        for next in [&Next::Consider(&task), &backing_off] {
+            assert_eq!(shut(next, hour(4)), None);
+            assert_eq!(shut(next, hour(5)), Some(Deferral::OutsideWindow { opens_at: Some(hour(22)) }));
+        }
+        assert_eq!(shut(&Next::Finish(Finish::Succeeded), hour(5)), None);
+        assert_eq!(outside_window(&Next::Consider(&task), &[], &Zone::utc(), hour(5)), None);
     }
 }

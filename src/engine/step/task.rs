@@ -11,7 +11,7 @@ use crate::domain::inventory::Condition;
 use crate::domain::plan::PlannedTask;
 use crate::domain::target::{SkipReason, TargetState, Task, TaskState};
 use crate::domain::{AttemptId, ResourceRef, Timestamp};
-use crate::engine::decide::target::{BeforeTask, Finish, Next, Reading, before_task, next};
+use crate::engine::decide::target::{BeforeTask, Finish, Next, Reading, before_task, next, outside_window};
 use crate::openebs::control_plane;
 use crate::openebs::job::{AttemptOrder, build};
 
@@ -23,7 +23,12 @@ pub(super) async fn next_task(scene: &mut Scene<'_>, edge: &Edge) -> Result<Left
         let TargetState::Running { since, .. } = scene.draft.work.target.state else { return Ok(Left::Ended) };
         let planned = scene.planned().tasks.clone();
         let rollout = &scene.draft.work.rollout.state;
-        let task = match next(rollout, scene.draft.tasks(), &planned, since, &scene.rules, now) {
+        let next = next(rollout, scene.draft.tasks(), &planned, since, &scene.rules, now);
+        let shut = outside_window(&next, &scene.plan.strategy.windows, &scene.planned().time_zone, now);
+        if let Some(reason) = shut {
+            return Ok(defer(scene, reason, None).await?);
+        }
+        let task = match next {
             Next::Finish(finish) => return finish_target(scene, finish, now).await,
             Next::WaitUntil { at, doing } => {
                 scene.draft.runs(doing, at);

@@ -79,7 +79,7 @@ fn look_again(silent_for: Duration, passes_within: Option<Duration>) -> Duration
 
 /// When a deferred target is tried again, spread by a tenth either way, so that what went silent together does not come
 /// back together. What an API server says will pass is tried soon; a dead network, a missing right or CRD as often as
-/// the strategy says.
+/// the strategy says; what its window shuts out when that opens.
 fn retry_at(
     target: TargetId,
     reason: &Deferral,
@@ -88,6 +88,8 @@ fn retry_at(
     now: Timestamp,
 ) -> Timestamp {
     let every = match reason {
+        // Limits hold back whatever the same window lets in at once.
+        Deferral::OutsideWindow { opens_at: Some(at) } => return *at,
         Deferral::Refused { .. } => {
             passes_within.map_or(rules.retry_every, |wait| wait.max(LOOK_AT_THE_OVERLOADED).min(rules.retry_every))
         }
@@ -96,7 +98,7 @@ fn retry_at(
         | Deferral::Unverified { .. }
         | Deferral::InUse { .. }
         | Deferral::ControlPlane { .. }
-        | Deferral::OutsideWindow { .. } => rules.retry_every,
+        | Deferral::OutsideWindow { opens_at: None } => rules.retry_every,
     };
     // The id's last characters are random.
     let spread = target.to_string().bytes().rev().take(4).fold(0_u32, |sum, byte| sum * 31 + u32::from(byte)) % 201;
@@ -160,5 +162,14 @@ mod tests {
         assert_eq!(look_again(seconds(99), None), seconds(10));
         assert_eq!(look_again(seconds(0), Some(seconds(7))), seconds(7));
         assert_eq!(look_again(seconds(0), Some(seconds(60))), seconds(10), "its Job may end any moment");
+    }
+
+    #[test]
+    fn what_its_window_shut_out_is_tried_again_when_that_opens() {
+        let rules = Rules::of(&crate::engine::decide::tests::strategy());
+        let opens_at = Timestamp::from_micros(7_000_000);
+        let reason = Deferral::OutsideWindow { opens_at: Some(opens_at) };
+        let id = "01890000-0000-7000-8000-000000000001".parse().unwrap();
+        assert_eq!(retry_at(id, &reason, None, &rules, Timestamp::from_micros(0)), opens_at);
     }
 }
