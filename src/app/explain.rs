@@ -7,7 +7,7 @@ use super::results::attempt_reason;
 use super::status::reason;
 use super::{App, EventView, Refusal, When};
 use crate::domain::target::{TargetState, Task, TaskState};
-use crate::engine::decide::rollout::{self, Predicate};
+use crate::engine::decide::rollout::{self, Predicate, Questions};
 
 /// Events of the past that explain the present; the whole of it is in the audit.
 const HISTORY: u32 = 12;
@@ -74,8 +74,12 @@ impl App {
         let in_use = self.in_use().await?;
         let scene = seen.scene();
         let waits = matches!(target.state, TargetState::Pending | TargetState::Deferred { .. });
-        let predicates =
-            if waits { rollout::predicates(&scene, target, &in_use, self.clock.now()) } else { Vec::new() };
+        let (now, mut predicates) = (self.clock.now(), Vec::new());
+        if waits {
+            let full = Questions::new(&scene, &in_use, now).full_scopes(target);
+            let holders = self.holders(full.into_iter().collect()).await?;
+            predicates = Questions::new(&scene, &in_use, now).predicates(target, &holders);
+        }
         let unmet = predicates.iter().find(|predicate| !predicate.holds);
         let answer = match (unmet, waits) {
             (Some(unmet), _) => format!("waiting: {}", unmet.found),

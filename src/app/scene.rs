@@ -1,10 +1,12 @@
 //! One rollout with its plan, at one instant: what status, explanations and changes rest on.
 
+use std::collections::BTreeSet;
+
 use super::{App, Principal, Refusal};
 use crate::domain::budget::Usage;
 use crate::domain::{Plan, RolloutId};
-use crate::engine::decide::rollout::{InUse, Scene};
-use crate::store::Snapshot;
+use crate::engine::decide::rollout::{Holder, Holders, InUse, Scene};
+use crate::store::{SlotHolder, Snapshot};
 
 /// One rollout with its plan, at one instant.
 pub(super) struct Seen {
@@ -22,6 +24,7 @@ impl Seen {
             waves: &self.snapshot.waves,
             targets: &self.snapshot.targets,
             hub_limit: self.hub_limit,
+            health: None,
         }
     }
 
@@ -78,6 +81,15 @@ impl App {
         let plan = serde_json::from_str(&stored.body)
             .map_err(|error| Refusal::Conflict(format!("the rollout's plan was made by another version ({error})")))?;
         Ok(Seen { plan, snapshot, hub_limit: self.hub_limit })
+    }
+
+    /// Who holds the slots of these scopes, whatever rollout it is for.
+    pub(super) async fn holders(&self, full: BTreeSet<String>) -> Result<Holders, Refusal> {
+        let mut holders = Holders::new();
+        for SlotHolder { budget, cluster, rollout } in self.store.slot_holders(full.into_iter().collect()).await? {
+            holders.entry(budget).or_default().push(Holder { cluster, rollout });
+        }
+        Ok(holders)
     }
 
     /// The slots in use.

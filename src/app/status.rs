@@ -1,15 +1,19 @@
 //! Where a rollout stands: what `rollout list | status | watch` show.
 
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::scene::Seen;
 use super::{App, Page, PageRequest, Refusal, When};
-use crate::domain::budget::Scope;
+use crate::domain::plan::PlannedTarget;
 use crate::domain::rollout::{Rollout, RolloutState, Verdict, WaveStatus};
 use crate::domain::target::{Target, TargetState};
-use crate::domain::{RolloutId, TargetId, Timestamp};
-use crate::engine::decide::rollout::{self, InUse, Tally};
+use crate::domain::window::{self, Window, WindowState};
+use crate::domain::{RolloutId, TargetId, Timestamp, Zone};
+use crate::engine::decide::rollout::{self, InUse, Limits, Questions, Scene, Tally};
 
 /// One rollout.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -60,7 +64,8 @@ pub struct RolloutView {
 pub struct WaveView {
     /// Its name.
     pub name: String,
-    /// `behind`, `scheduled`, `awaiting_approval`, `outside_window`, `open`, `breached`, `soaking` or `passed`.
+    /// `behind`, `scheduled`, `awaiting_approval`, `outside_window`, `open`, `breached`, `soaking`, `verifying` or
+    /// `passed`.
     pub status: String,
     /// The same in a sentence, with names, numbers and times.
     pub reason: String,
@@ -163,6 +168,7 @@ impl App {
         let wanted = targets[begin..].iter().filter(|target| state.is_none_or(|state| target.state.name() == state));
         let rows: Vec<&Target> = wanted.take(limit as usize).collect();
         let page = Page::of(rows, limit, |target: &&Target| target.id.to_string());
+        let waits = self.waits(&scene, &page.items).await?;
         let view = |target: &Target| {
             let planned = rollout::planned(&scene, target)?;
             let wave = seen.plan.waves.get(target.wave as usize).map_or("", |wave| &wave.name);
@@ -170,7 +176,7 @@ impl App {
                 cluster: planned.name.clone(),
                 wave: wave.to_owned(),
                 state: target.state.name().to_owned(),
-                reason: reason(&target.state),
+                reason: waits.get(&target.id).cloned().unwrap_or_else(|| reason(&target.state)),
                 started_at: target.first_started_at.map(When),
                 retry_at: match &target.state {
                     TargetState::Deferred { retry_at, .. } => Some(When(*retry_at)),
@@ -181,12 +187,29 @@ impl App {
         };
         Ok(Page { items: page.items.into_iter().filter_map(view).collect(), next: page.next })
     }
+
+    /// What those of the targets wait for that wait: the first condition that does not hold.
+    async fn waits(&self, scene: &Scene<'_>, targets: &[&Target]) -> Result<HashMap<TargetId, String>, Refusal> {
+        let (in_use, now) = (self.in_use().await?, self.clock.now());
+        let waits = |target: &&&Target| matches!(target.state, TargetState::Pending | TargetState::Deferred { .. });
+        let full = {
+            let mut questions = Questions::new(scene, &in_use, now);
+            targets.iter().filter(waits).flat_map(|target| questions.full_scopes(target)).collect()
+        };
+        let holders = self.holders(full).await?;
+        let mut questions = Questions::new(scene, &in_use, now);
+        let unmet = targets
+            .iter()
+            .filter(waits)
+            .filter_map(|target| Some((target.id, questions.first_unmet(target, &holders)?.found)));
+        Ok(unmet.collect())
+    }
 }
 
 /// What a target is doing, waits for, or came to.
 pub(super) fn reason(state: &TargetState) -> String {
     match state {
-        TargetState::Pending => "waiting for its turn".to_owned(),
+        TargetState::Pending => "it starts within a moment".to_owned(),
         TargetState::Running { doing, unseen_since: None, .. } => doing.clone(),
         TargetState::Running { doing, unseen_since: Some(since), .. } => format!("{doing}; not seen since {since}"),
         TargetState::Deferred { reason, retry_at } => format!("deferred: {reason}, next look {retry_at}"),
@@ -201,10 +224,10 @@ pub(super) fn view(seen: &Seen, in_use: &InUse, now: Timestamp) -> RolloutView {
     let scene = seen.scene();
     let tallies = rollout::tallies(&scene);
     let rollout = &seen.snapshot.rollout;
-    let total = rollout::total(&seen.snapshot.targets);
+    let total = tallies.total;
     let statuses: Vec<WaveStatus> =
         (0..seen.snapshot.waves.len()).map(|wave| rollout::status(&scene, &tallies, wave, now)).collect();
-    let waves = seen.snapshot.waves.iter().zip(&tallies).zip(&statuses).map(|((wave, tally), status)| WaveView {
+    let waves = seen.snapshot.waves.iter().zip(&tallies.waves).zip(&statuses).map(|((wave, tally), status)| WaveView {
         name: wave.name.clone(),
         status: status.name().to_owned(),
         reason: status.to_string(),
@@ -224,7 +247,7 @@ pub(super) fn view(seen: &Seen, in_use: &InUse, now: Timestamp) -> RolloutView {
         waves: waves.collect(),
         targets: total.into(),
         running: total.running,
-        eta: eta(seen, &statuses, &limits, now).map(When),
+        eta: eta(seen, &statuses, now).map(When),
         limits,
         started_at: When(rollout.started_at),
         started_by: rollout.started_by.clone(),
@@ -238,7 +261,7 @@ fn cause(state: &RolloutState) -> Option<String> {
     match state {
         RolloutState::Running { .. } => None,
         RolloutState::Paused { cause, .. } => Some(cause.to_string()),
-        RolloutState::Stopping { verdict } | RolloutState::Finished { verdict } => match verdict {
+        RolloutState::Stopping { verdict, .. } | RolloutState::Finished { verdict } => match verdict {
             Verdict::Succeeded { failed: 0, owed: 0 } => None,
             Verdict::Succeeded { failed, owed } => Some(format!("{failed} failed within the allowance, {owed} owed")),
             Verdict::Failed { reason } => Some(reason.clone()),
@@ -251,65 +274,100 @@ fn cause(state: &RolloutState) -> Option<String> {
 /// The limits that bind the rollout's targets, but for those of single clusters.
 pub(super) fn limits(seen: &Seen, in_use: &InUse) -> Vec<LimitView> {
     let scene = seen.scene();
-    let mut limits: std::collections::BTreeMap<String, LimitView> = std::collections::BTreeMap::new();
-    for planned in seen.plan.waves.iter().flat_map(|wave| &wave.targets) {
-        for claim in rollout::claims(&scene, planned) {
-            if matches!(claim.scope, Scope::Cluster { .. }) {
-                continue;
-            }
-            let running = in_use.get(&claim.scope).copied().unwrap_or(0);
-            let scope = claim.scope.key();
-            limits.entry(scope.clone()).or_insert(LimitView { scope, limit: claim.limit, running });
-        }
-    }
-    limits.into_values().collect()
+    let shared = Limits::of(&scene).shared(&scene).into_iter().map(|claim| LimitView {
+        scope: claim.scope.key(),
+        limit: claim.limit,
+        running: in_use.get(&claim.scope).copied().unwrap_or(0),
+    });
+    let mut limits: Vec<LimitView> = shared.collect();
+    limits.sort_by(|one, other| one.scope.cmp(&other.scope));
+    limits
 }
 
-/// From the pace so far (before there is one, from what the plan expects): what is left, by as many at once as the
-/// tightest common limit allows, and the soaks to come. Nothing while it waits for a person.
-fn eta(seen: &Seen, statuses: &[WaveStatus], limits: &[LimitView], now: Timestamp) -> Option<Timestamp> {
+/// From the pace so far (before there is one, from what the plan expects): wave after wave, what is left by as many at
+/// once as the limits allow, begun when the wave may begin, worked on while windows are open, and soaked. Nothing while it
+/// waits for a person, or for a window that never opens.
+fn eta(seen: &Seen, statuses: &[WaveStatus], now: Timestamp) -> Option<Timestamp> {
     if !matches!(seen.snapshot.rollout.state, RolloutState::Running { .. }) {
         return None;
     }
-    if statuses.iter().any(|status| matches!(status, WaveStatus::AwaitingApproval { .. })) {
+    let waits_for_a_person =
+        |status: &WaveStatus| matches!(status, WaveStatus::AwaitingApproval { .. } | WaveStatus::Breached { .. });
+    if statuses.iter().any(waits_for_a_person) {
         return None;
     }
-    let common = limits.iter().filter(|limit| !limit.scope.starts_with("label/"));
-    let at_once = common.map(|limit| u64::from(limit.limit)).min().unwrap_or(1).max(1);
     let scene = seen.scene();
-    let mut took: Vec<u64> = Vec::new();
-    let mut expected: Vec<u64> = Vec::new();
-    let mut left = vec![0_u64; seen.plan.waves.len()];
-    for target in &seen.snapshot.targets {
-        expected.extend(rollout::planned(&scene, target).map(crate::domain::plan::PlannedTarget::expected_seconds));
-        match (&target.state, target.first_started_at) {
-            (TargetState::Succeeded { at }, Some(start)) => {
-                took.push(u64::try_from(at.since(start).as_millis()).unwrap_or(u64::MAX));
+    let limits = Limits::of(&scene);
+    let each = pace(&scene);
+    let mut at = now;
+    for (position, status) in statuses.iter().enumerate() {
+        let spec = rollout::spec(&scene, position);
+        let soak = spec.map_or(Duration::ZERO, |spec| spec.soak.duration());
+        match status {
+            WaveStatus::Passed { .. } => continue,
+            WaveStatus::Soaking { until } => at = at.max(*until),
+            _ => {
+                let start = spec.and_then(|spec| spec.start).unwrap_or(at);
+                let left: Vec<&PlannedTarget> = scene
+                    .targets
+                    .iter()
+                    .filter(|target| target.wave as usize == position && !target.state.is_settled())
+                    .filter_map(|target| rollout::planned(&scene, target))
+                    .collect();
+                let rounds = (left.len() as u64).div_ceil(u64::from(limits.at_once()));
+                let rounds = rounds.max(limits.rounds_by_label(left.iter().copied()));
+                let work = each.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX));
+                let zones: HashSet<&Zone> = left.iter().map(|planned| &planned.time_zone).collect();
+                at = worked(&scene.plan.strategy.windows, &zones, at.max(start), work)? + soak;
             }
-            (state, _) if !state.is_settled() => {
-                if let Some(count) = left.get_mut(target.wave as usize) {
-                    *count += 1;
-                }
-            }
-            _ => {}
         }
     }
-    let mean = |values: &[u64]| values.iter().sum::<u64>() / (values.len() as u64).max(1);
-    let each_millis = if took.is_empty() { mean(&expected).saturating_mul(1_000) } else { mean(&took) };
-    // Waves come one after another: each takes its own rounds.
-    let rounds: u64 = left.iter().map(|&count| count.div_ceil(at_once)).sum();
-    let soaks: u64 = statuses
-        .iter()
-        .zip(&seen.plan.strategy.waves)
-        .filter(|(status, _)| !matches!(status, WaveStatus::Passed { .. } | WaveStatus::Soaking { .. }))
-        .map(|(_, spec)| spec.soak.0)
-        .sum();
-    let soaking = statuses.iter().filter_map(|status| match status {
-        WaveStatus::Soaking { until } => Some(until.since(now)),
+    Some(at)
+}
+
+/// How long one target takes.
+fn pace(scene: &Scene<'_>) -> Duration {
+    let took = scene.targets.iter().filter_map(|target| match (&target.state, target.first_started_at) {
+        (TargetState::Succeeded { at }, Some(start)) => Some(at.since(start)),
         _ => None,
     });
-    let wait = std::time::Duration::from_millis(rounds.saturating_mul(each_millis))
-        + std::time::Duration::from_secs(soaks)
-        + soaking.max().unwrap_or_default();
-    Some(now + wait)
+    let expected = scene.targets.iter().filter_map(|target| rollout::planned(scene, target));
+    mean(took)
+        .or_else(|| mean(expected.map(|planned| Duration::from_secs(planned.expected_seconds()))))
+        .unwrap_or_default()
+}
+
+fn mean(times: impl Iterator<Item = Duration>) -> Option<Duration> {
+    let (mut sum, mut count) = (Duration::ZERO, 0_u32);
+    for time in times {
+        sum = sum.saturating_add(time);
+        count = count.saturating_add(1);
+    }
+    (count > 0).then(|| sum / count)
+}
+
+/// Work that takes longer than so many windows is not foretold.
+const WINDOWS_FORETOLD: usize = 400;
+
+/// When `work` that begins at `start` is done, if it goes on only while windows are open: in the zone that comes last.
+fn worked(windows: &[Window], zones: &HashSet<&Zone>, start: Timestamp, work: Duration) -> Option<Timestamp> {
+    if windows.is_empty() || zones.is_empty() {
+        return Some(start + work);
+    }
+    let in_zone = |zone: &Zone| {
+        let (mut at, mut left) = (start, work);
+        for _ in 0..WINDOWS_FORETOLD {
+            match window::state(windows, at, zone) {
+                WindowState::Closed { opens_at, .. } => at = opens_at?,
+                WindowState::Open { closes_at: Some(closes_at) } if closes_at < at + left => {
+                    left = left.saturating_sub(closes_at.since(at));
+                    at = closes_at;
+                }
+                WindowState::Open { .. } => return Some(at + left),
+            }
+        }
+        None
+    };
+    let ends: Option<Vec<Timestamp>> = zones.iter().map(|zone| in_zone(zone)).collect();
+    ends?.into_iter().max()
 }

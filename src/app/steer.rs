@@ -73,7 +73,8 @@ impl App {
         if !matches!(seen.snapshot.rollout.state, RolloutState::Paused { .. }) {
             return Err(not_now(&seen, "resumed"));
         }
-        let accepted_failures = rollout::total(&seen.snapshot.targets).failed;
+        let failed = rollout::total(&seen.snapshot.targets).failed;
+        let accepted_failures = seen.snapshot.rollout.state.accepted_by_resuming(failed);
         let event = self.about(by, &seen, EventType::RolloutResumed, &why.remark);
         let event = event.with("accepted_failures", accepted_failures);
         self.change(&seen, Some(RolloutState::Running { accepted_failures }), Vec::new(), event).await
@@ -91,7 +92,7 @@ impl App {
         let Abort { remark, cancel_jobs } = wanted;
         let event = self.about(by, &seen, EventType::RolloutAborted, &remark).with("cancel_jobs", cancel_jobs);
         let verdict = Verdict::Aborted { by: by.actor.to_string(), remark, cancel_jobs };
-        self.change(&seen, Some(RolloutState::Stopping { verdict }), Vec::new(), event).await
+        self.change(&seen, Some(RolloutState::Stopping { verdict, accepted_failures: 0 }), Vec::new(), event).await
     }
 
     /// The rollout, if the principal may steer it and it is the version that was read.

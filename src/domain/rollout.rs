@@ -37,8 +37,8 @@ pub struct Rollout {
 pub enum RolloutState {
     /// Targets are started as waves and limits allow.
     Running {
-        /// So many failed targets were accepted by whoever resumed it last: only more than these can breach an
-        /// allowance again. 0 at the start.
+        /// So many failed targets, and targets that were ill while their wave soaked, were accepted by whoever resumed it
+        /// last: only more than these can breach an allowance again. 0 at the start.
         accepted_failures: u32,
     },
     /// Nothing new starts; what runs goes on.
@@ -52,6 +52,9 @@ pub enum RolloutState {
     Stopping {
         /// What it will finish with.
         verdict: Verdict,
+        /// As for running.
+        #[serde(default)]
+        accepted_failures: u32,
     },
     /// It is over.
     Finished {
@@ -71,11 +74,19 @@ impl RolloutState {
         }
     }
 
+    /// How many bad targets are accepted by resuming it now, when so many have failed: those, and what is ill.
+    pub const fn accepted_by_resuming(&self, failed: u32) -> u32 {
+        match self {
+            Self::Paused { cause: PauseCause::HealthLost { ill, .. }, .. } => failed + *ill,
+            Self::Paused { .. } | Self::Running { .. } | Self::Stopping { .. } | Self::Finished { .. } => failed,
+        }
+    }
+
     /// The verdict, once there is one.
     pub const fn verdict(&self) -> Option<&Verdict> {
         match self {
             Self::Running { .. } | Self::Paused { .. } => None,
-            Self::Stopping { verdict } | Self::Finished { verdict } => Some(verdict),
+            Self::Stopping { verdict, .. } | Self::Finished { verdict } => Some(verdict),
         }
     }
 }
@@ -100,6 +111,17 @@ pub enum PauseCause {
         /// How many may.
         allowed: u32,
     },
+    /// Something that was upgraded did not stay healthy while its wave soaked.
+    HealthLost {
+        /// The wave.
+        wave: String,
+        /// The first such cluster.
+        cluster: String,
+        /// Its resource and what is wrong with it.
+        found: String,
+        /// How many such clusters there are.
+        ill: u32,
+    },
     /// The store was restored from a backup.
     Restored,
 }
@@ -114,6 +136,12 @@ impl std::fmt::Display for PauseCause {
             }
             Self::FailureBudget { wave: None, failed, allowed } => {
                 write!(f, "the rollout has {failed} failed, {allowed} allowed")
+            }
+            Self::HealthLost { wave, cluster, found, ill: 0 | 1 } => {
+                write!(f, "wave {wave} did not stay healthy: cluster {cluster}: {found}")
+            }
+            Self::HealthLost { wave, cluster, found, ill } => {
+                write!(f, "wave {wave} did not stay healthy: {ill} clusters, among them {cluster}: {found}")
             }
             Self::Restored => write!(f, "the store was restored from a backup"),
         }
@@ -206,6 +234,11 @@ pub enum WaveStatus {
         /// Since when.
         since: Timestamp,
     },
+    /// It is open, nothing runs, and the maintenance windows of all that is left are closed.
+    OutsideWindow {
+        /// When the first of them opens, if any does.
+        opens_at: Option<Timestamp>,
+    },
     /// Its targets start.
     Open {
         /// Targets under way.
@@ -227,6 +260,11 @@ pub enum WaveStatus {
         /// Until when.
         until: Timestamp,
     },
+    /// It has soaked; whether its clusters are still healthy is read once more.
+    Verifying {
+        /// Since when.
+        since: Timestamp,
+    },
     /// What follows may open.
     Passed {
         /// Since when.
@@ -241,9 +279,11 @@ impl WaveStatus {
             Self::Behind { .. } => "behind",
             Self::Scheduled { .. } => "scheduled",
             Self::AwaitingApproval { .. } => "awaiting_approval",
+            Self::OutsideWindow { .. } => "outside_window",
             Self::Open { .. } => "open",
             Self::Breached { .. } => "breached",
             Self::Soaking { .. } => "soaking",
+            Self::Verifying { .. } => "verifying",
             Self::Passed { .. } => "passed",
         }
     }
@@ -255,12 +295,17 @@ impl std::fmt::Display for WaveStatus {
             Self::Behind { wave } => write!(f, "behind wave {wave}"),
             Self::Scheduled { start_at } => write!(f, "starts at {start_at}"),
             Self::AwaitingApproval { since } => write!(f, "awaiting approval since {since}"),
+            Self::OutsideWindow { opens_at: Some(at) } => write!(f, "outside its window, the first opens at {at}"),
+            Self::OutsideWindow { opens_at: None } => write!(f, "outside its windows, and none opens"),
             Self::Open { running, pending, deferred: 0 } => write!(f, "open: {running} running, {pending} pending"),
             Self::Open { running, pending, deferred } => {
                 write!(f, "open: {running} running, {pending} pending, {deferred} deferred")
             }
             Self::Breached { failed, allowed } => write!(f, "breached: {failed} failed, {allowed} allowed"),
             Self::Soaking { until } => write!(f, "soaking until {until}"),
+            Self::Verifying { since } => {
+                write!(f, "soaked until {since}, reading whether its clusters are still healthy")
+            }
             Self::Passed { at } => write!(f, "passed at {at}"),
         }
     }

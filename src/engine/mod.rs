@@ -12,6 +12,7 @@ mod lease;
 mod plans;
 mod renewal;
 mod scheduler;
+mod soaks;
 mod step;
 mod sweep;
 mod worker;

@@ -12,6 +12,7 @@ use super::every::every;
 use super::followed::Followed;
 use super::lease::Held;
 use super::plans::Plans;
+use super::soaks::Soaks;
 use super::{Engine, step};
 use crate::domain::Timestamp;
 use crate::domain::event::{Actor, Event, EventType, Subject};
@@ -31,10 +32,11 @@ const STARTS_AT_ONCE: usize = 64;
 /// Decides until `stop` is cancelled.
 pub async fn run(engine: Arc<Engine>, plans: Arc<Plans>, held: watch::Receiver<Option<Held>>, stop: CancellationToken) {
     let mut hint = engine.store.committed();
-    let followed = Mutex::new(Followed::default());
+    let kept = Mutex::new((Followed::default(), Soaks::default()));
     every(&stop, &mut hint, Duration::ZERO, || async {
         let Some(Held { lease, .. }) = *held.borrow() else { return LOOK_SOON };
-        match look(&engine, &plans, &mut *followed.lock().await, lease).await {
+        let (followed, soaks) = &mut *kept.lock().await;
+        match look(&engine, &plans, followed, soaks, lease).await {
             Ok(wait) => wait,
             Err(error) => {
                 tracing::warn!(%error, "rollouts could not be looked at, trying again");
@@ -46,14 +48,21 @@ pub async fn run(engine: Arc<Engine>, plans: Arc<Plans>, held: watch::Receiver<O
 }
 
 /// One look at every rollout that is not finished; says when to look again.
-async fn look(engine: &Engine, plans: &Plans, followed: &mut Followed, lease: Lease) -> Result<Duration, StoreError> {
+async fn look(
+    engine: &Engine,
+    plans: &Plans,
+    followed: &mut Followed,
+    soaks: &mut Soaks,
+    lease: Lease,
+) -> Result<Duration, StoreError> {
     let mut wait = LOOK_EVERY;
     let unfinished = engine.store.unfinished_rollouts().await?;
     followed.keep_only(&unfinished);
+    soaks.keep_only(&unfinished);
     for rollout in unfinished {
         let snapshot = followed.snapshot(&*engine.store, rollout, engine.clock.now()).await;
         let next = match snapshot {
-            Ok(snapshot) => one(engine, plans, lease, snapshot).await,
+            Ok(snapshot) => one(engine, plans, soaks, lease, snapshot).await,
             Err(error) => Err(error),
         };
         match next {
@@ -67,7 +76,13 @@ async fn look(engine: &Engine, plans: &Plans, followed: &mut Followed, lease: Le
     Ok(wait)
 }
 
-async fn one(engine: &Engine, plans: &Plans, lease: Lease, snapshot: &Snapshot) -> Result<Duration, StoreError> {
+async fn one(
+    engine: &Engine,
+    plans: &Plans,
+    soaks: &mut Soaks,
+    lease: Lease,
+    snapshot: &Snapshot,
+) -> Result<Duration, StoreError> {
     let plan = plans.of(&*engine.store, &snapshot.rollout.plan).await?;
     let in_use: InUse = engine.store.usage().await?.into_iter().map(|usage| (usage.scope, usage.in_use)).collect();
     let now = engine.clock.now();
@@ -77,7 +92,10 @@ async fn one(engine: &Engine, plans: &Plans, lease: Lease, snapshot: &Snapshot) 
         waves: &snapshot.waves,
         targets: &snapshot.targets,
         hub_limit: engine.bounds.running,
+        health: None,
     };
+    let health = soaks.health(&*engine.store, &*engine.clock, &scene).await?;
+    let scene = Scene { health, ..scene };
     let Decision { state, waves, skipped, starts, look_at } = decide(&scene, &in_use, now);
     if state.is_some() || !waves.is_empty() || !skipped.is_empty() {
         change(engine, snapshot, state, waves, skipped, now).await?;
@@ -196,7 +214,9 @@ fn state_event(state: &RolloutState, now: Timestamp, about: Subject) -> Option<E
             let breached = matches!(cause, PauseCause::FailureBudget { .. });
             Some(event(EventType::RolloutPaused).because(cause.to_string()).with("failure_budget", breached))
         }
-        RolloutState::Stopping { verdict } => Some(event(EventType::RolloutExpired).with("verdict", verdict.name())),
+        RolloutState::Stopping { verdict, .. } => {
+            Some(event(EventType::RolloutExpired).with("verdict", verdict.name()))
+        }
         RolloutState::Finished { verdict } => {
             let why = match verdict {
                 crate::domain::rollout::Verdict::Failed { reason } => reason.clone(),

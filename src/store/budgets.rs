@@ -2,15 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::StoreError;
 use super::session::{Session, Value, statements};
 use super::writer::Change;
+use super::{SlotHolder, StoreError};
 use crate::domain::TargetId;
 use crate::domain::budget::{Claim, Scope, Usage};
 
 statements! {
     IN_USE = "select in_use from budgets where key = $1";
     USAGE = "select scope, in_use from budgets where in_use > 0 order by key";
+    HOLDERS = "
+        select slots.budget, clusters.name, targets.rollout
+        from slots join targets on targets.id = slots.target join clusters on clusters.id = targets.cluster
+        where slots.budget = $1 order by clusters.name limit 9";
     // What it holds is written down, so what it gives back does not depend on what the rollout says by then.
     GIVE_BACK = "
         update budgets set in_use = in_use - 1
@@ -71,6 +75,18 @@ pub(super) async fn give_back(change: &mut Change<'_>, target: TargetId) -> Resu
     change.session.run(GIVE_BACK, vec![Value::text(target)]).await?;
     change.session.run(FORGET_SLOTS, vec![Value::text(target)]).await?;
     Ok(())
+}
+
+/// Who holds slots of each budget: the first by name, which is all that anybody shows.
+pub(super) async fn holders(session: &mut Session<'_>, keys: Vec<String>) -> Result<Vec<SlotHolder>, StoreError> {
+    let mut holders = Vec::new();
+    for key in keys {
+        for row in session.rows(HOLDERS, vec![key.into()]).await? {
+            let mut columns = row.columns();
+            holders.push(SlotHolder { budget: columns.text()?, cluster: columns.text()?, rollout: columns.id()? });
+        }
+    }
+    Ok(holders)
 }
 
 /// How much of every scope is in use.

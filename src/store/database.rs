@@ -12,8 +12,8 @@ use super::readers::Readers;
 use super::writer::{Address, Writer};
 use super::{
     Claimed, Hub, InventoryTurn, Lease, NewCluster, NewHub, NewRollout, ResultQuery, ResultRow, RolloutChange,
-    Snapshot, StartTarget, Store, StoreError, StoredFleet, StoredInventory, StoredPlan, StoredToken, TargetCommit,
-    TargetWork,
+    SlotHolder, Snapshot, StartTarget, Store, StoreError, StoredFleet, StoredInventory, StoredPlan, StoredToken,
+    TargetCommit, TargetWork,
 };
 use super::{attempts, budgets, clusters, events, fleets, hub, inventories, leases, rollouts, targets, tokens, work};
 use crate::domain::budget::Usage;
@@ -22,7 +22,8 @@ use crate::domain::event::{Event, StoredEvent};
 use crate::domain::rollout::Rollout;
 use crate::domain::target::{Target, Task};
 use crate::domain::{
-    Attempt, ClusterId, DaemonId, PlanDigest, Revision, RolloutId, TargetId, TaskId, Timestamp, TokenId,
+    Attempt, ClusterId, DaemonId, InventoryDigest, PlanDigest, Revision, RolloutId, TargetId, TaskId, Timestamp,
+    TokenId,
 };
 use crate::metrics::Metrics;
 
@@ -172,6 +173,19 @@ impl Store for Database {
         read!(self, inventories::read, id)
     }
 
+    async fn refresh_inventories(
+        &self,
+        clusters: Vec<ClusterId>,
+        before: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        write!(self, inventories::refresh, clusters, before, now)
+    }
+
+    async fn inventory_digests(&self) -> Result<Vec<(ClusterId, InventoryDigest)>, StoreError> {
+        read!(self, inventories::digests)
+    }
+
     async fn claim_inventories(&self, turn: InventoryTurn) -> Result<Vec<ClusterId>, StoreError> {
         let candidates = read!(self, inventories::candidates, turn)?;
         if candidates.is_empty() {
@@ -231,6 +245,13 @@ impl Store for Database {
     async fn change_rollout(&self, change: RolloutChange, events: Vec<Event>) -> Result<(), StoreError> {
         let wanted = change;
         write!(self, rollouts::change, wanted, events)
+    }
+
+    async fn slot_holders(&self, keys: Vec<String>) -> Result<Vec<SlotHolder>, StoreError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        read!(self, budgets::holders, keys)
     }
 
     async fn usage(&self) -> Result<Vec<Usage>, StoreError> {

@@ -1,9 +1,9 @@
 //! The last inventory of each cluster, and whose turn it is to be read again.
 
-use super::session::{Session, Value, statements};
+use super::session::{Row, Session, Value, statements};
 use super::writer::Change;
 use super::{InventoryTurn, StoreError, StoredInventory};
-use crate::domain::{ClusterId, TargetId, Timestamp};
+use crate::domain::{ClusterId, InventoryDigest, TargetId, Timestamp};
 
 macro_rules! due {
     () => {
@@ -26,6 +26,8 @@ statements! {
         update inventories set overtaken_at_us = $2
         where cluster = (select cluster from targets where id = $1)
             and ($3 = 1 or exists (select 1 from tasks where target = $1 and attempts > 0))";
+    REFRESH = "update inventories set overtaken_at_us = $2 where cluster = $1 and taken_at_us < $3";
+    DIGESTS = "select cluster, digest from inventories";
     // A reading that was overtaken by a newer one changes nothing.
     SAVE = "
         insert into inventories (cluster, taken_at_us, digest, body) values ($1, $2, $3, $4)
@@ -84,6 +86,29 @@ pub(super) async fn overtake(
     at: Timestamp,
 ) -> Result<(), StoreError> {
     change.session.run(OVERTAKE, vec![Value::text(target), at.into(), i64::from(over).into()]).await.map(drop)
+}
+
+/// Whatever was read of them before that time is read again at once.
+pub(super) async fn refresh(
+    change: &mut Change<'_>,
+    clusters: Vec<ClusterId>,
+    before: Timestamp,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    for cluster in clusters {
+        change.session.run(REFRESH, vec![Value::text(cluster), now.into(), before.into()]).await?;
+    }
+    Ok(())
+}
+
+/// The digests of all inventories.
+pub(super) async fn digests(session: &mut Session<'_>) -> Result<Vec<(ClusterId, InventoryDigest)>, StoreError> {
+    let rows = session.rows(DIGESTS, vec![]).await?;
+    let digest = |row: &Row| {
+        let mut columns = row.columns();
+        Ok((columns.id()?, columns.id()?))
+    };
+    rows.iter().map(digest).collect()
 }
 
 /// Clusters whose turn it is: looked up outside the writer, since that reads the whole table.

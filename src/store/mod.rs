@@ -41,7 +41,8 @@ use crate::domain::event::{Event, StoredEvent};
 use crate::domain::rollout::Rollout;
 use crate::domain::target::{Target, Task};
 use crate::domain::{
-    Attempt, ClusterId, DaemonId, PlanDigest, Revision, RolloutId, TargetId, TaskId, Timestamp, TokenId,
+    Attempt, ClusterId, DaemonId, InventoryDigest, PlanDigest, Revision, RolloutId, TargetId, TaskId, Timestamp,
+    TokenId,
 };
 
 /// Why the store did not do what it was asked.
@@ -172,6 +173,16 @@ pub trait Store: Send + Sync {
     async fn save_inventory(&self, id: ClusterId, inventory: StoredInventory) -> Result<(), StoreError>;
     /// The last inventory of a cluster, if one was read.
     async fn inventory(&self, id: ClusterId) -> Result<Option<StoredInventory>, StoreError>;
+    /// Lets the inventories of these clusters that were taken before `before` be read again at once, as those that a
+    /// rollout was done with.
+    async fn refresh_inventories(
+        &self,
+        clusters: Vec<ClusterId>,
+        before: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+    /// The digests of all inventories.
+    async fn inventory_digests(&self) -> Result<Vec<(ClusterId, InventoryDigest)>, StoreError>;
     /// Active clusters whose inventory is older than `before` or missing and that were not tried since `tried_before`,
     /// oldest first, and before them those that a rollout was done with since they were read; each is marked as tried at
     /// `now`, so that several daemons share the work. A silent one waits as long again as it had been silent when it was
@@ -209,6 +220,8 @@ pub trait Store: Send + Sync {
     async fn snapshot_since(&self, id: RolloutId, after: i64) -> Result<Snapshot, StoreError>;
     /// Changes a rollout's state and waves where its version is still `version`.
     async fn change_rollout(&self, change: RolloutChange, events: Vec<Event>) -> Result<(), StoreError>;
+    /// Who holds slots of the budgets with these keys.
+    async fn slot_holders(&self, keys: Vec<String>) -> Result<Vec<SlotHolder>, StoreError>;
     /// How much of every scope is in use.
     async fn usage(&self) -> Result<Vec<Usage>, StoreError>;
 

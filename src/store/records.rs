@@ -287,3 +287,14 @@ pub struct StoredToken {
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
 }
+
+/// A cluster that holds a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotHolder {
+    /// The key of the budget.
+    pub budget: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The rollout that works on it.
+    pub rollout: RolloutId,
+}

@@ -1,31 +1,37 @@
-//! What to do next about one rollout: a pure function of its plan, its stored facts, the slots in use, and the time.
+//! What to do next about one rollout: a pure function of its plan, its stored facts, the slots in use, the health of
+//! what soaks, and the time.
 //!
-//! [`decide`] starts, opens, pauses and finishes; [`predicates`] says for one target what holds and what does not.
-//! `decide` starts a target exactly when all its predicates hold, so an explanation cannot drift from the decision.
+//! [`decide`] starts, opens, pauses and finishes; [`Questions`] say for one target what holds and what does not.
+//! `decide` starts a target exactly when all its questions hold, so an explanation cannot drift from the decision.
 
+mod health;
 mod predicates;
 mod slots;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod verdict;
 mod waves;
 mod windows;
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 
-pub use predicates::{Predicate, predicates};
-pub use slots::claims;
-pub use tally::{Tally, tallies, total};
-pub use waves::status;
+pub use health::{Health, Ill, Soak, soaking};
+pub use predicates::{Holder, Holders, Predicate, Questions};
+pub use slots::Limits;
+pub use tally::{Tallies, Tally, tallies, total};
+pub use waves::{spec, status};
 
-use predicates::target_predicates;
-use verdict::{breach, verdict};
+use predicates::Asked;
+use verdict::{accepted, breach, verdict};
 use waves::moved_on;
-use windows::WindowStates;
 
 use crate::domain::budget::{Claim, Scope};
 use crate::domain::plan::PlannedTarget;
 use crate::domain::rollout::{Rollout, RolloutState, Verdict, Wave, WaveStatus};
 use crate::domain::target::{SkipReason, Target, TargetState};
+use crate::domain::window::WindowState;
 use crate::domain::{Plan, Timestamp};
 
 /// Everything that the decision rests on.
@@ -41,6 +47,8 @@ pub struct Scene<'a> {
     pub targets: &'a [Target],
     /// The most targets that this hub runs at once.
     pub hub_limit: u32,
+    /// What is known of the clusters of the wave that soaks, where somebody looked.
+    pub health: Option<&'a Health>,
 }
 
 /// What is to be done, computed before anything is applied.
@@ -65,11 +73,12 @@ pub type InUse = HashMap<Scope, u32>;
 pub fn decide(scene: &Scene<'_>, in_use: &InUse, now: Timestamp) -> Decision {
     match &scene.rollout.state {
         RolloutState::Finished { .. } => Decision::default(),
-        RolloutState::Stopping { verdict } => stop(scene, verdict, now),
+        RolloutState::Stopping { verdict, .. } => stop(scene, verdict, now),
         RolloutState::Running { .. } | RolloutState::Paused { .. } if now >= scene.rollout.deadline => {
             let reason = format!("the rollout's deadline passed at {}", scene.rollout.deadline);
+            let verdict = Verdict::Failed { reason };
             Decision {
-                state: Some(RolloutState::Stopping { verdict: Verdict::Failed { reason } }),
+                state: Some(RolloutState::Stopping { verdict, accepted_failures: accepted(scene) }),
                 ..Decision::default()
             }
         }
@@ -84,10 +93,11 @@ fn stop(scene: &Scene<'_>, verdict: &Verdict, now: Timestamp) -> Decision {
     if !skipped.is_empty() {
         return Decision { skipped, ..Decision::default() };
     }
-    if scene.targets.iter().any(|target| !target.state.is_settled()) {
+    let tallies = tallies(scene);
+    if tallies.total.left() > 0 {
         return Decision::default();
     }
-    let verdict = if aborted { verdict.clone() } else { self::verdict(scene) };
+    let verdict = if aborted { verdict.clone() } else { self::verdict(scene, &tallies) };
     Decision { state: Some(RolloutState::Finished { verdict }), ..Decision::default() }
 }
 
@@ -112,63 +122,89 @@ fn carry_on(scene: &Scene<'_>, in_use: &InUse, now: Timestamp) -> Decision {
         return Decision { waves, ..Decision::default() };
     }
     let done = scene.waves.iter().all(|wave| wave.passed_at.is_some());
-    let settled = scene.targets.iter().all(|target| target.state.is_settled());
     let breach = breach(scene, &tallies);
-    if settled && (done || breach.is_some()) {
-        return Decision { state: Some(RolloutState::Finished { verdict: verdict(scene) }), ..Decision::default() };
+    if tallies.total.left() == 0 && (done || breach.is_some()) {
+        let verdict = verdict(scene, &tallies);
+        return Decision { state: Some(RolloutState::Finished { verdict }), ..Decision::default() };
     }
     let mut decision = Decision { look_at: next_change(scene, &tallies, now), ..Decision::default() };
     let RolloutState::Running { accepted_failures } = scene.rollout.state else { return decision };
-    if let Some(cause) = breach {
+    if let Some(cause) = breach.or_else(|| health::lost(scene, &tallies, now)) {
         decision.state = Some(RolloutState::Paused { cause, accepted_failures });
         return decision;
     }
-    start_what_may(scene, &tallies, in_use, now, &mut decision);
+    start_what_may(scene, tallies, in_use, now, &mut decision);
     decision
 }
 
-/// Starts every target whose predicates hold, in order, counting the slots that each takes.
-fn start_what_may(scene: &Scene<'_>, tallies: &[Tally], in_use: &InUse, now: Timestamp, decision: &mut Decision) {
-    let mut in_use = in_use.clone();
-    let mut windows = WindowStates::new(scene, now);
-    let statuses: Vec<WaveStatus> = (0..scene.waves.len()).map(|wave| status(scene, tallies, wave, now)).collect();
-    let mut candidates: Vec<(&Target, &PlannedTarget)> = scene
-        .targets
-        .iter()
-        .filter(|target| matches!(target.state, TargetState::Pending | TargetState::Deferred { .. }))
-        .filter_map(|target| Some((target, planned(scene, target)?)))
-        .collect();
-    // What a window is about to shut out goes first, then what takes longest: the makespan's lower bound is near then.
-    candidates.sort_by_cached_key(|(target, planned)| {
-        let closes = windows.closes_at(&planned.time_zone).map_or(i64::MAX, Timestamp::as_micros);
-        (target.wave, closes, std::cmp::Reverse(planned.expected_seconds()), planned.name.clone())
-    });
-    for (target, planned) in candidates {
-        let claims = claims(scene, planned);
-        let found = target_predicates(scene, &statuses, target, planned, &claims, &in_use, &mut windows, now);
-        if let Some(unmet) = found.iter().find(|predicate| !predicate.holds) {
-            decision.look_at = earlier(decision.look_at, unmet.changes_at);
+/// Starts every target that nothing keeps from starting, in order, counting the slots that each takes.
+///
+/// This runs at each commit, over everything that waits: what no slot is left for is not looked at, and only as many as
+/// start are taken out of their order.
+fn start_what_may(scene: &Scene<'_>, tallies: Tallies, in_use: &InUse, now: Timestamp, decision: &mut Decision) {
+    let mut questions = Questions::counted(scene, tallies, in_use, now);
+    // Whatever gives a slot back commits, and that is looked at.
+    if questions.full() || !questions.rollout().holds() {
+        return;
+    }
+    let mut waiting = Vec::new();
+    for (place, target) in scene.targets.iter().enumerate() {
+        if !matches!(target.state, TargetState::Pending | TargetState::Deferred { .. }) {
             continue;
         }
-        for claim in &claims {
-            *in_use.entry(claim.scope.clone()).or_default() += 1;
+        let Some(planned) = planned(scene, target) else { continue };
+        let asked = questions.of_itself(target, planned);
+        match asked.iter().find(|asked| !asked.holds()) {
+            Some(unmet) => decision.look_at = earlier(decision.look_at, unmet.changes_at()),
+            None => waiting.push(Reverse((target.wave, closes_at(&asked), urgency(planned), place))),
         }
-        decision.starts.push((target.clone(), claims));
+    }
+    let mut waiting = BinaryHeap::from(waiting);
+    while !questions.full() {
+        let Some(Reverse((.., place))) = waiting.pop() else { return };
+        let target = &scene.targets[place];
+        let Some(planned) = planned(scene, target) else { continue };
+        let slots = questions.slots(planned);
+        if slots.iter().all(Asked::holds) {
+            let claims: Vec<Claim> = slots.into_iter().filter_map(Asked::claim).collect();
+            questions.take(&claims);
+            decision.starts.push((target.clone(), claims));
+        }
     }
 }
 
+/// What a window is about to shut out goes first …
+fn closes_at(asked: &[Asked<'_>]) -> i64 {
+    let closes_at = asked.iter().find_map(|asked| match asked {
+        Asked::Window { state } => match **state {
+            WindowState::Open { closes_at } => closes_at,
+            WindowState::Closed { .. } => None,
+        },
+        _ => None,
+    });
+    closes_at.map_or(i64::MAX, Timestamp::as_micros)
+}
+
+/// … then what takes longest (the makespan's lower bound is near then), then by name.
+fn urgency(planned: &PlannedTarget) -> (Reverse<u64>, &str) {
+    (Reverse(planned.expected_seconds()), &planned.name)
+}
+
 /// When a wave's state changes by the clock alone.
-fn next_change(scene: &Scene<'_>, tallies: &[Tally], now: Timestamp) -> Option<Timestamp> {
-    let by_wave = (0..scene.waves.len()).filter_map(|position| match status(scene, tallies, position, now) {
+fn next_change(scene: &Scene<'_>, tallies: &Tallies, now: Timestamp) -> Option<Timestamp> {
+    let current = scene.waves.iter().position(|wave| wave.passed_at.is_none());
+    let changes_at = current.and_then(|position| match status(scene, tallies, position, now) {
         WaveStatus::Scheduled { start_at } => Some(start_at),
         WaveStatus::Soaking { until } => Some(until),
-        WaveStatus::Behind { .. }
+        WaveStatus::Verifying { .. } => Some(now + health::LOOK_WHILE_READ),
+        WaveStatus::OutsideWindow { .. }
+        | WaveStatus::Behind { .. }
         | WaveStatus::AwaitingApproval { .. }
         | WaveStatus::Open { .. }
         | WaveStatus::Breached { .. }
         | WaveStatus::Passed { .. } => None,
     });
-    by_wave.chain([scene.rollout.deadline]).min()
+    earlier(changes_at, Some(scene.rollout.deadline))
 }
 
 /// What the plan says about a target.

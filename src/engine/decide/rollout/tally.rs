@@ -3,7 +3,7 @@
 use super::Scene;
 use crate::domain::target::{SkipReason, Target, TargetState};
 
-/// How many targets of one wave are in each state.
+/// How many targets are in each state, of one wave or of all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Not started.
@@ -46,13 +46,28 @@ impl Tally {
     pub(super) const fn reached(&self) -> u32 {
         self.succeeded + self.failed
     }
+
+    /// The targets that have not come to an end.
+    pub(super) const fn left(&self) -> u32 {
+        self.pending + self.running + self.deferred
+    }
 }
 
-/// The tally of each wave.
-pub fn tallies(scene: &Scene<'_>) -> Vec<Tally> {
-    let mut tallies = vec![Tally::default(); scene.waves.len()];
+/// The tallies of one rollout: counted once, asked often.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tallies {
+    /// Of each wave.
+    pub waves: Vec<Tally>,
+    /// Of the whole rollout.
+    pub total: Tally,
+}
+
+/// The tallies of the rollout and of each wave.
+pub fn tallies(scene: &Scene<'_>) -> Tallies {
+    let mut tallies = Tallies { waves: vec![Tally::default(); scene.waves.len()], total: Tally::default() };
     for target in scene.targets {
-        if let Some(tally) = tallies.get_mut(target.wave as usize) {
+        tallies.total.add(&target.state);
+        if let Some(tally) = tallies.waves.get_mut(target.wave as usize) {
             tally.add(&target.state);
         }
     }

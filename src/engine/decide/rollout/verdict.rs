@@ -1,22 +1,23 @@
 //! What breaches an allowance, and what a rollout came to.
 
-use super::{Scene, Tally, tallies, total};
+use super::{Scene, Tallies};
 use crate::domain::rollout::{PauseCause, RolloutState, Verdict};
 
 /// What breaches an allowance, of a wave or of the rollout, that nobody accepted.
-pub(super) fn breach(scene: &Scene<'_>, tallies: &[Tally]) -> Option<PauseCause> {
-    let of_a_wave = (0..scene.waves.len()).find_map(|position| wave_breach(scene, &tallies[position], position));
+pub(super) fn breach(scene: &Scene<'_>, tallies: &Tallies) -> Option<PauseCause> {
+    let of_a_wave = (0..scene.waves.len()).find_map(|position| wave_breach(scene, tallies, position));
     of_a_wave.or_else(|| {
-        let tally = total(scene.targets);
+        let tally = tallies.total;
         let allowed = scene.plan.strategy.failures.allow.as_allowance(tally.counted());
         let exceeded = tally.failed > allowed.max(accepted(scene));
         exceeded.then_some(PauseCause::FailureBudget { wave: None, failed: tally.failed, allowed })
     })
 }
 
-pub(super) fn wave_breach(scene: &Scene<'_>, tally: &Tally, position: usize) -> Option<PauseCause> {
+pub(super) fn wave_breach(scene: &Scene<'_>, tallies: &Tallies, position: usize) -> Option<PauseCause> {
+    let tally = tallies.waves[position];
     let allowed = scene.plan.strategy.failures.per_wave?.as_allowance(tally.counted());
-    let accepted = total(scene.targets).failed <= accepted(scene);
+    let accepted = tallies.total.failed <= accepted(scene);
     (tally.failed > allowed && !accepted).then(|| PauseCause::FailureBudget {
         wave: Some(scene.waves[position].name.clone()),
         failed: tally.failed,
@@ -24,25 +25,26 @@ pub(super) fn wave_breach(scene: &Scene<'_>, tally: &Tally, position: usize) -> 
     })
 }
 
-fn accepted(scene: &Scene<'_>) -> u32 {
+/// What was accepted by whoever resumed it last; a deadline that passes meanwhile takes nothing of that back.
+pub(super) fn accepted(scene: &Scene<'_>) -> u32 {
     match scene.rollout.state {
-        RolloutState::Running { accepted_failures } | RolloutState::Paused { accepted_failures, .. } => {
-            accepted_failures
-        }
-        RolloutState::Stopping { .. } | RolloutState::Finished { .. } => 0,
+        RolloutState::Running { accepted_failures }
+        | RolloutState::Paused { accepted_failures, .. }
+        | RolloutState::Stopping { accepted_failures, .. } => accepted_failures,
+        RolloutState::Finished { .. } => 0,
     }
 }
 
 /// What the rollout came to, once every target is settled.
-pub(super) fn verdict(scene: &Scene<'_>) -> Verdict {
+pub(super) fn verdict(scene: &Scene<'_>, tallies: &Tallies) -> Verdict {
     let strategy = &scene.plan.strategy;
-    let tally = total(scene.targets);
+    let tally = tallies.total;
     let counted = tally.counted();
     let allowed = strategy.failures.allow.as_allowance(counted).max(accepted(scene));
     if tally.failed > allowed {
         return Verdict::Failed { reason: format!("{} of {counted} failed, {allowed} allowed", tally.failed) };
     }
-    if let Some(PauseCause::FailureBudget { wave: Some(wave), failed, allowed }) = breach(scene, &tallies(scene)) {
+    if let Some(PauseCause::FailureBudget { wave: Some(wave), failed, allowed }) = breach(scene, tallies) {
         return Verdict::Failed { reason: format!("wave {wave} has {failed} failed, {allowed} allowed") };
     }
     let enough = strategy.failures.at_least_succeeded.map_or(0, |demand| demand.as_demand(counted));
