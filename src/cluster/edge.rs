@@ -198,7 +198,8 @@ impl Edge {
         list_kind: &str,
         request: BuildList,
     ) -> Result<Vec<T>, EdgeError> {
-        in_time(self.limits.reading, self.pages_in_any_time(noun, namespace, selector, list_kind, request)).await
+        let reading = Box::pin(self.pages_in_any_time(noun, namespace, selector, list_kind, request));
+        in_time(self.limits.reading, reading).await
     }
 
     async fn pages_in_any_time<T: DeserializeOwned>(

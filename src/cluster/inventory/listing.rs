@@ -317,6 +317,14 @@ mod tests {
     }
 
     #[test]
+    fn of_annotations_only_what_is_read_is_kept() {
+        let text = r#"{"kind":"DeploymentList","items":[{"metadata":{"name":"a","annotations":
+            {"kubectl.kubernetes.io/last-applied-configuration":"{}","pv.kubernetes.io/provisioned-by":"x"}}}]}"#;
+        let page = parse::<Workload>(&DEPLOYMENTS, text.as_bytes()).unwrap();
+        assert_eq!(page.items[0].metadata.annotations.keys().collect::<Vec<_>>(), ["pv.kubernetes.io/provisioned-by"]);
+    }
+
+    #[test]
     fn go_writes_null_for_none() {
         let text = r#"{"kind":"DeploymentList","metadata":{},"items":null}"#;
         assert_eq!(parse::<Workload>(&DEPLOYMENTS, text.as_bytes()).unwrap().items.len(), 0);

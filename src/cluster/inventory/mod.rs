@@ -29,7 +29,7 @@ use self::evidence::Evidence;
 use self::index::Index;
 pub(super) use self::listing::{Lacking, missing_right};
 use self::listing::{Listing, Reader};
-use self::objects::{Pool, UPGRADE_RESULTS};
+use self::objects::{PROVISIONED_BY, Pool, UPGRADE_RESULTS};
 use self::snapshot::{POOL_CLAIM_LABEL, POOL_CLUSTER_LABEL, Snapshot, Surroundings, VOLUME_LABEL};
 use self::under_way::{Executors, Unfinished};
 use super::text::plain;
@@ -133,7 +133,7 @@ pub struct Around {
 /// The operators and whoever is busy with the resource, read afresh: one list of Pods shows both. What cannot be read
 /// is an error, since it may hide somebody.
 pub async fn around(edge: &Edge, resource: &ResourceRef) -> Result<Around, EdgeError> {
-    in_time(edge.limits().reading, around_in_any_time(edge, resource)).await
+    in_time(edge.limits().reading, Box::pin(around_in_any_time(edge, resource))).await
 }
 
 async fn around_in_any_time(edge: &Edge, resource: &ResourceRef) -> Result<Around, EdgeError> {
@@ -254,7 +254,7 @@ fn claims_namespaces(seen: &Snapshot, around: &Surroundings) -> BTreeSet<String>
     let here: BTreeSet<&str> =
         seen.deployments.items.iter().map(|deployment| deployment.metadata.label(VOLUME_LABEL)).collect();
     let legacy = around.volumes.items.iter().filter(|volume| {
-        let by = volume.metadata.annotations.get("pv.kubernetes.io/provisioned-by").map(String::as_str);
+        let by = volume.metadata.annotations.get(PROVISIONED_BY).map(String::as_str);
         let labelled = !volume.metadata.label("openebs.io/cas-type").is_empty();
         volume.spec.csi.driver.is_empty() && (by == Some(LEGACY_PROVISIONER) || labelled)
     });

@@ -8,6 +8,9 @@ use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use crate::openebs::claim::ContainerSeen;
 use crate::openebs::kinds::ApiObject;
 
+/// Who made a volume: the one annotation that is read. The others may have 256 KiB an object, and are not kept.
+pub(super) const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
+
 /// Name, labels and the like.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -17,7 +20,7 @@ pub(super) struct Meta {
     pub uid: String,
     #[serde(deserialize_with = "or_default")]
     pub labels: BTreeMap<String, String>,
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "read_annotations")]
     pub annotations: BTreeMap<String, String>,
     #[serde(deserialize_with = "or_default")]
     pub generation: i64,
@@ -217,6 +220,12 @@ impl PhaseStatus {
 /// Go writes `null` for what it has none of.
 fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+fn read_annotations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let mut annotations: BTreeMap<String, String> = or_default(deserializer)?;
+    annotations.retain(|key, _| key == PROVISIONED_BY);
+    Ok(annotations)
 }
 
 const fn core(plural: &'static str, kind: &'static str, namespaced: bool) -> ApiObject {
