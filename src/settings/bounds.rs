@@ -69,8 +69,8 @@ mod tests {
 
     #[test]
     fn numbers_that_would_stop_the_daemon_or_let_it_spin_are_refused_by_name_with_the_bound() {
-        let zero = Period::from_secs(0);
-        let table: [(&str, fn(&mut Settings, Period)); 7] = [
+        type Change = fn(&mut Settings, Period);
+        let table: [(&str, Change); 7] = [
             ("engine.max_running = 0 must be at least 1", |all, _| all.engine.max_running = 0),
             ("engine.inventory_running = 0 must be at least 1", |all, _| all.engine.inventory_running = 0),
             ("engine.inventory_every = \"0s\" must be at least 10s", |all, zero| all.engine.inventory_every = zero),
@@ -81,7 +81,7 @@ mod tests {
         ];
         for (sentence, set) in table {
             let mut settings = Settings::default();
-            set(&mut settings, zero);
+            set(&mut settings, Period::from_secs(0));
             let told = check(&settings).unwrap_err();
             assert!(told.starts_with(sentence), "{told}");
         }

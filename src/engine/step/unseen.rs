@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn an_overloaded_server_is_asked_again_when_it_says_and_a_missing_right_as_often_as_the_strategy_says() {
         let rules =
-            Rules { retry_every: Duration::from_secs(900), ..Rules::of(&crate::engine::decide::tests::strategy()) };
+            Rules { retry_every: Duration::from_mins(15), ..Rules::of(&crate::engine::decide::tests::strategy()) };
         let id: TargetId = "01890000-0000-7000-8000-000000000000".parse().unwrap();
         let now = Timestamp::from_micros(0);
         let wait = |error: &EdgeError, rules: &Rules| {
