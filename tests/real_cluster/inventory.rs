@@ -219,7 +219,11 @@ async fn who_uses_a_volume_is_known_where_the_right_was_granted_and_told_where_n
     let seen = inventory::read(&hub).await.unwrap();
     let missing = format!("the right to list pods in namespace {}", cluster.claims_namespace);
     assert!(seen.problems.iter().any(|problem| problem.contains(&missing)), "{:?}", seen.problems);
-    assert_eq!(seen.resource(&volume).unwrap().workloads, []);
+    let used = seen.resource(&volume).unwrap();
+    assert_eq!(used.workloads, []);
+    assert!(matches!(used.unused(), Condition::Unknown(why) if why.contains(&missing)), "{used:?}");
+    let unused = inventory::unused(&hub, &volume).await.unwrap();
+    assert!(matches!(&unused, Condition::Unknown(why) if why.contains(&missing)), "{unused:?}");
 
     let shop = &cluster.claims_namespace;
     for object in [
@@ -233,9 +237,44 @@ async fn who_uses_a_volume_is_known_where_the_right_was_granted_and_told_where_n
     cluster.let_the_hub_see_claims().await;
     let seen = inventory::read(&hub).await.unwrap();
     assert_eq!(seen.problems, Vec::<String>::new());
+    let in_use = Condition::Fails(format!("in use by Pod {shop}/till-0"));
+    assert_eq!(inventory::unused(&hub, &volume).await.unwrap(), in_use);
     let volume = seen.resource(&volume).unwrap();
+    assert_eq!(volume.unused(), in_use);
     assert_eq!(volume.workloads, [Workload { namespace: shop.clone(), pod: "till-0".into() }]);
     assert_eq!(volume.attached_to.as_deref(), Some("n7"));
+}
+
+#[tokio::test]
+async fn a_pool_is_in_use_while_somebody_uses_a_volume_with_no_replica_elsewhere() {
+    let cluster = TestCluster::new().await;
+    let openebs = openebs::on(&cluster);
+    openebs.pool_cluster("cspc-u", "3.5.0", &["n1", "n2"]).await;
+    openebs.cstor_volume("pvc-alone", "3.5.0", "cspc-u", &["cspc-u-n1"]).await;
+    openebs.cstor_volume("pvc-twice", "3.5.0", "cspc-u", &["cspc-u-n1", "cspc-u-n2"]).await;
+    cluster.let_the_hub_see_claims().await;
+    let hub = edge_of(&cluster).await;
+    let unused = async |kind, name: &str| inventory::unused(&hub, &resource(kind, name)).await.unwrap();
+    until("the right is in force", || async { unused(K::CstorPoolInstance, "cspc-u-n1").await.holds().then_some(()) })
+        .await;
+
+    let shop = &cluster.claims_namespace;
+    cluster
+        .apply(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "till", "namespace": shop}}))
+        .await;
+    for volume in ["pvc-alone", "pvc-twice"] {
+        cluster
+            .apply(&json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("of-{volume}"), "namespace": shop},
+                "spec": {"serviceAccountName": "till", "nodeName": "n7", "containers": [{"name": "db", "image": "db:1"}],
+                    "volumes": [{"name": "data",
+                        "persistentVolumeClaim": {"claimName": format!("claim-of-{volume}")}}]}}))
+            .await;
+    }
+    let told = format!("cstorVolume/pvc-alone, whose only replica is on it: in use by Pod {shop}/of-pvc-alone");
+    assert_eq!(unused(K::CstorPoolInstance, "cspc-u-n1").await, Condition::Fails(told));
+    assert_eq!(unused(K::CstorPoolInstance, "cspc-u-n2").await, Condition::Holds, "the other replica serves");
+    assert_eq!(unused(K::CstorPoolCluster, "cspc-u").await, Condition::Holds, "closing restarts nothing");
+    assert!(!unused(K::CstorVolume, "pvc-twice").await.holds());
 }
 
 #[tokio::test]
