@@ -6,6 +6,7 @@ mod checkpoints;
 mod cluster;
 mod completion;
 mod connect;
+mod core_dumps;
 mod daemon;
 mod demo;
 mod edge;
@@ -193,6 +194,8 @@ fn block_on<F: Future<Output = anyhow::Result<Ended>>>(command: F) -> anyhow::Re
 }
 
 async fn dispatch(context: &Context, command: Command) -> anyhow::Result<Ended> {
+    // Every command holds a token at least, some a kubeconfig, the daemon all of them.
+    core_dumps::switch_off();
     // Thousands of clusters are thousands of connections; the usual limit of a shell is 1,024 files.
     if matches!(command, Command::Daemon(_) | Command::Demo(_) | Command::Sim(_)) {
         open_files::allow_as_many_as_possible();

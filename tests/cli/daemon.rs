@@ -34,6 +34,15 @@ fn the_daemon_does_not_listen_in_clear_beyond_loopback() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_daemon_that_crashes_leaves_no_dump_of_its_memory() {
+    let daemon = Daemon::start(&[]);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+}
+
+#[test]
 fn roles_bind_and_revocation_is_immediate() {
     let daemon = Daemon::start(&[]);
     let viewer = daemon.ok(&["token", "create", "eve", "--role", "viewer"]).out.trim().to_owned();
