@@ -219,7 +219,8 @@ impl Api {
             }
         };
         let mut pause = Duration::from_millis(250);
-        let mut waited = Duration::ZERO;
+        // Measured, not added up: a server that hangs costs a call's whole deadline each time.
+        let began = Instant::now();
         loop {
             let answer = tokio::time::timeout(CALL_DEADLINE, self.client.request::<Value>(request.clone())).await;
             let trouble = match answer {
@@ -237,7 +238,7 @@ impl Api {
                     format!("no answer within {} s", CALL_DEADLINE.as_secs())
                 }
             };
-            if waited >= self.patience {
+            if began.elapsed() >= self.patience {
                 let seen = format!("the API server cannot {verb} it: {}", brief(&trouble));
                 return Err(other(
                     Problem::on(place, seen, format!("an answer within {} s", self.patience.as_secs()))
@@ -246,7 +247,6 @@ impl Api {
             }
             tracing::warn!(object = %place, "could not {verb} {place}, trying again: {}", brief(&trouble));
             tokio::time::sleep(pause).await;
-            waited += pause;
             pause = (pause * 2).min(Duration::from_secs(5));
         }
     }
