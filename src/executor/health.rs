@@ -29,12 +29,12 @@ pub async fn gate(
     .await
 }
 
-/// A pool is online and takes writes. (`Healthy` is what pools of the legacy engine say.)
+/// A pool is online and takes writes. (`Healthy` and, earlier, `Online` are what pools of the legacy engine say.)
 pub fn pool(pool: &Object) -> Condition {
     let read_only = pool.body.pointer("/status/readOnly").and_then(Value::as_bool).unwrap_or(false);
     match pool.text("/status/phase") {
-        "ONLINE" | "Healthy" if read_only => Condition::Fails("the pool is read-only".to_owned()),
-        "ONLINE" | "Healthy" => Condition::Holds,
+        "ONLINE" | "Healthy" | "Online" if read_only => Condition::Fails("the pool is read-only".to_owned()),
+        "ONLINE" | "Healthy" | "Online" => Condition::Holds,
         "" => Condition::Unknown("the pool has no status.phase".to_owned()),
         phase => Condition::Fails(format!("the pool is {phase}")),
     }
@@ -67,14 +67,24 @@ pub fn replicas<'a>(replicas: impl IntoIterator<Item = &'a Object>) -> Condition
     Condition::Fails(format!("replicas are not healthy: {named}{more}"))
 }
 
-/// The replicas of every volume that has one on the pool: while the pool restarts, the others carry the volume.
+/// The replicas of every volume that has one on the pool: while the pool restarts, the others carry the volume. One that
+/// is being deleted will not come back, and nobody waits for it; of one without a volume's name nothing else is known.
 pub fn sharing<'a>(all: &'a [Object], pool_label: &str, pool: &str) -> Vec<&'a Object> {
-    let volumes: BTreeSet<&str> = all
-        .iter()
-        .filter(|replica| replica.label(pool_label) == pool)
-        .map(|replica| replica.label(VOLUME_LABEL))
-        .collect();
-    all.iter().filter(|replica| volumes.contains(replica.label(VOLUME_LABEL))).collect()
+    let there = || all.iter().filter(|replica| replica.text("/metadata/deletionTimestamp").is_empty());
+    let here = |replica: &Object| replica.label(pool_label) == pool;
+    let mut volumes: BTreeSet<&str> =
+        there().filter(|replica| here(replica)).map(|replica| replica.label(VOLUME_LABEL)).collect();
+    volumes.remove("");
+    there().filter(|replica| here(replica) || volumes.contains(replica.label(VOLUME_LABEL))).collect()
+}
+
+/// The pool that a replica says it lies on.
+pub fn pool_of<'a>(replica: &'a Object, pool_label: &str) -> Result<&'a str, Problem> {
+    match replica.label(pool_label) {
+        "" => Err(Problem::on(&replica.place, format!("label {pool_label} is not set"), "the name of its pool")
+            .remedy("find out on which pool it lies, and set the label again")),
+        pool => Ok(pool),
+    }
 }
 
 /// All volumes with a replica on the pool have all their replicas healthy.
@@ -128,6 +138,7 @@ mod tests {
         assert!(state(json!({"phase": "ONLINE", "readOnly": false})).holds());
         assert!(!state(json!({"phase": "ONLINE", "readOnly": true})).holds());
         assert!(!state(json!({"phase": "OFFLINE"})).holds());
+        assert!(state(json!({"phase": "Online"})).holds());
         assert!(matches!(state(json!({})), Condition::Unknown(_)));
     }
 
@@ -148,6 +159,24 @@ mod tests {
             Condition::Fails("replicas are not healthy: v1-b is Rebuilding".into())
         );
         assert!(replicas(sharing(&all, "pool", "c")).holds());
+    }
+
+    #[test]
+    fn a_replica_that_is_being_deleted_is_not_waited_for() {
+        let mut leaving = replica("v1", "b", "Offline");
+        leaving.body["metadata"]["deletionTimestamp"] = json!("2026-11-23T10:00:00Z");
+        let all = [replica("v1", "a", "Healthy"), leaving];
+        assert!(replicas(sharing(&all, "pool", "a")).holds());
+    }
+
+    #[test]
+    fn replicas_without_a_volume_have_nothing_in_common() {
+        let all = [replica("", "a", "Healthy"), replica("", "b", "Offline")];
+        assert!(replicas(sharing(&all, "pool", "a")).holds());
+        assert!(!replicas(sharing(&all, "pool", "b")).holds());
+        let unlabelled = Object::read(&VOLUME_REPLICAS, json!({"metadata": {"name": "r"}}));
+        assert!(pool_of(&unlabelled, "pool").unwrap_err().seen.contains("label pool is not set"));
+        assert_eq!(pool_of(&all[0], "pool"), Ok("a"));
     }
 
     #[test]

@@ -5,13 +5,13 @@
 //! nobody came between. Only the fields that we know are replaced; what others put there stays. Between our writes
 //! nobody else has a reason to write the steps: if somebody did, a second executor is at work, and we stop.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::api::{Api, Refusal, explain};
-use super::object::{EVENTS, Object, Place, UPGRADE_TASKS};
+use super::object::{EVENTS, Object, Place, text};
 use super::problem::{Cause, Problem};
 use crate::domain::{Clock, Timestamp};
 use crate::openebs::UpgradeTask;
@@ -58,6 +58,8 @@ pub struct Journal {
     uid: String,
     /// What is upgraded, in words.
     subject: String,
+    /// What is upgraded, once it was seen: it gets Events, too.
+    about: OnceLock<(Place, String)>,
     state: Mutex<State>,
 }
 
@@ -89,6 +91,7 @@ impl Journal {
             place: found.place.clone(),
             uid: found.text("/metadata/uid").to_owned(),
             subject: subject.to_owned(),
+            about: OnceLock::new(),
             state: Mutex::new(State { status, stored: None, finished: false }),
         };
         let mut state = journal.state.lock().await;
@@ -96,6 +99,22 @@ impl Journal {
         drop(state);
         journal.event("Normal", "UpgradeStarted", &format!("upgrading {}", journal.subject)).await;
         Ok(journal)
+    }
+
+    /// From now on whoever describes `object`, too, sees when its upgrade begins and how it ends. Only for what lives in
+    /// the UpgradeTask's namespace: Events lie beside their object.
+    pub async fn concerns(&self, object: &Object) {
+        if self.about.set((object.place.clone(), object.text("/metadata/uid").to_owned())).is_ok() {
+            let words = format!("upgrading {}, see {}", self.subject, self.place);
+            self.event_on_object("Normal", "UpgradeStarted", &words).await;
+        }
+    }
+
+    /// Something that people should know and that stops nothing.
+    pub async fn tell(&self, reason: &str, message: &str) {
+        tracing::warn!(upgrade = %self.subject, "{message}");
+        self.event("Normal", reason, message).await;
+        self.event_on_object("Normal", reason, message).await;
     }
 
     /// Begins `step`.
@@ -145,7 +164,9 @@ impl Journal {
         state.finished = true;
         self.write(&mut state).await?;
         drop(state);
-        self.event("Normal", "UpgradeSucceeded", &format!("{} is upgraded", self.subject)).await;
+        let words = format!("{} is upgraded", self.subject);
+        self.event("Normal", "UpgradeSucceeded", &words).await;
+        self.event_on_object("Normal", "UpgradeSucceeded", &words).await;
         Ok(())
     }
 
@@ -168,6 +189,7 @@ impl Journal {
         self.write(&mut state).await?;
         drop(state);
         self.event("Warning", "UpgradeFailed", &reason).await;
+        self.event_on_object("Warning", "UpgradeFailed", &reason).await;
         Ok(())
     }
 
@@ -249,10 +271,19 @@ impl Journal {
 
     /// An Event on the UpgradeTask. Events are for people who watch: when one cannot be written, the upgrade goes on.
     async fn event(&self, r#type: &str, reason: &str, message: &str) {
+        self.event_on(&self.place, &self.uid, r#type, reason, message).await;
+    }
+
+    async fn event_on_object(&self, r#type: &str, reason: &str, message: &str) {
+        if let Some((place, uid)) = self.about.get() {
+            self.event_on(place, uid, r#type, reason, message).await;
+        }
+    }
+
+    async fn event_on(&self, object: &Place, uid: &str, r#type: &str, reason: &str, message: &str) {
         let now = self.clock.now();
-        let name = format!("{}.{:x}", self.place.name, now.as_micros());
-        let body = event(&self.place, &self.uid, r#type, reason, &cut(message), now);
-        let place = EVENTS.named(&self.place.namespace, &name);
+        let body = event(object, uid, r#type, reason, &cut(message), now);
+        let place = EVENTS.named(&object.namespace, text(&body, "/metadata/name"));
         match self.api.create(&place, &body).await {
             Ok(_) | Err(Refusal::Exists) => {}
             Err(refusal) => {
@@ -283,18 +314,18 @@ fn merge_status(body: &mut Value, ours: &Value) {
     }
 }
 
-fn event(task: &Place, uid: &str, r#type: &str, reason: &str, message: &str, now: Timestamp) -> Value {
-    let name = format!("{}.{:x}", task.name, now.as_micros());
+fn event(object: &Place, uid: &str, r#type: &str, reason: &str, message: &str, now: Timestamp) -> Value {
+    let name = format!("{}.{:x}", object.name, now.as_micros());
     let at = now.to_string();
     json!({
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": name, "namespace": task.namespace},
+        "metadata": {"name": name, "namespace": object.namespace},
         "involvedObject": {
-            "apiVersion": UPGRADE_TASKS.api_version(),
-            "kind": UPGRADE_TASKS.kind,
-            "namespace": task.namespace,
-            "name": task.name,
+            "apiVersion": object.collection.api_version(),
+            "kind": object.collection.kind,
+            "namespace": object.namespace,
+            "name": object.name,
             "uid": uid,
         },
         "type": r#type,

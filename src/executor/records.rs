@@ -30,7 +30,35 @@ pub async fn begin_named(run: &Arc<Run>, order: Order, resource: ResourceRef) ->
     let task: UpgradeTask = serde_json::from_value(found.body.clone())
         .map_err(|error| Problem::refused(&place, format!("it cannot be read: {error}"), "an UpgradeTask"))?;
     same_order(&task, &order, &resource)?;
-    begin(run, &found, order, resource).await
+    let step_timeout = Order::read(&task.spec)?.step_timeout.or(order.step_timeout);
+    begin(run, &found, Order { step_timeout, ..order }, resource).await
+}
+
+/// Looks whether `resources` of the parent have records of other upgrades, which would stop it half-way; names all.
+pub async fn check_children(parent: &Task, resources: &[ResourceRef]) -> Result<(), Problem> {
+    let mut refused: Vec<Problem> = Vec::new();
+    for resource in resources {
+        let place = UPGRADE_TASKS.named(parent.namespace(), &names::upgrade_task(resource));
+        let Some(found) = parent.api().find(&place).await? else { continue };
+        let read: Result<UpgradeTask, _> = serde_json::from_value(found.body);
+        let checked = match read {
+            Ok(task) => same_order(&task, &parent.order, resource),
+            Err(error) => Err(Problem::refused(&place, format!("it cannot be read: {error}"), "an UpgradeTask")),
+        };
+        if let Err(problem) = checked {
+            refused.push(problem);
+        }
+    }
+    let Some((last, others)) = refused.split_last() else { return Ok(()) };
+    if others.is_empty() {
+        return Err(last.clone());
+    }
+    let told: Vec<String> = refused.iter().map(|one| format!("{}: {}", one.object, one.seen)).collect();
+    let names: Vec<&str> = refused.iter().filter_map(|one| one.object.split_once('/')).map(|(_, name)| name).collect();
+    Err(Problem::refused(&parent.resource, told.join("; "), "UpgradeTasks of this upgrade, or none").remedy(format!(
+        "`kubectl delete upgradetask {}` once nobody needs their records, then run the upgrade again",
+        names.join(" ")
+    )))
 }
 
 async fn create(run: &Run, place: &Place, order: &Order, resource: &ResourceRef) -> Result<Object, Problem> {

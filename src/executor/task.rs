@@ -29,15 +29,21 @@ pub struct Pace {
     /// Controllers keep the words of an earlier refusal until their next sync, and try again by themselves: only what
     /// they still say after this long counts.
     pub refusal_lasts: Duration,
+    /// How long a controller may say nothing before it is told where its log is.
+    pub silence_lasts: Duration,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { look_every: Duration::from_secs(2), refusal_lasts: Duration::from_secs(90) }
+        Self {
+            look_every: Duration::from_secs(2),
+            refusal_lasts: Duration::from_secs(90),
+            silence_lasts: Duration::from_mins(5),
+        }
     }
 }
 
-/// From a Service's IP and port to the address that is connected to: in a Pod they are the address, elsewhere it is the
+/// From a Pod's or Service's IP and port to the address that is connected to: in a Pod they are the address, elsewhere it is the
 /// end of a tunnel.
 pub type Route = Box<dyn Fn(&str, u16) -> String + Send + Sync>;
 
@@ -51,7 +57,7 @@ pub struct Run {
     pub pace: Pace,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// The way to Services.
+    /// The way to Pods and Services.
     pub route: Route,
     /// The Pod that the run is in, if it is known.
     pub pod: Option<String>,
@@ -64,7 +70,7 @@ pub struct Run {
 impl Run {
     /// A run in a Pod of `namespace`.
     pub fn new(api: Api, namespace: &str, pace: Pace, clock: Arc<dyn Clock>) -> Self {
-        let route = Box::new(|ip: &str, port: u16| format!("{ip}:{port}"));
+        let route = Box::new(socket_address);
         let records = Mutex::default();
         Self { api, namespace: namespace.to_owned(), pace, clock, route, pod: None, end: OnceLock::new(), records }
     }
@@ -87,6 +93,11 @@ impl Run {
     pub fn remember(&self, journal: &Arc<Journal>) {
         self.records.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(journal));
     }
+}
+
+/// As it is connected to; IPv6 has colons of its own.
+fn socket_address(ip: &str, port: u16) -> String {
+    if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }
 }
 
 /// One upgrade under way.
@@ -217,11 +228,27 @@ impl Task {
         Err(explain(Refusal::Conflict, place))
     }
 
+    /// One part of a step that has several of them is done: the next has a step's time again.
+    pub fn renew_deadline(&self) {
+        self.set_deadline(self.run.clock.now() + self.order.step_timeout.unwrap_or(STEP_DEFAULT));
+    }
+
     fn deadline(&self) -> Timestamp {
         *self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set_deadline(&self, deadline: Timestamp) {
         *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_ipv6_is_put_in_brackets() {
+        assert_eq!(socket_address("10.0.0.1", 9501), "10.0.0.1:9501");
+        assert_eq!(socket_address("fd00::1", 9501), "[fd00::1]:9501");
     }
 }

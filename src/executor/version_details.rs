@@ -13,6 +13,8 @@ use super::workload::drifted;
 
 const CURRENT: &str = "/versionDetails/status/current";
 const DESIRED: &str = "/versionDetails/desired";
+/// Set to `true` it makes OpenEBS's controllers leave the object alone: they would never answer.
+const LEFT_ALONE: &str = "reconcile.openebs.io/disable";
 
 /// What is said to the controller besides the desired version.
 #[derive(Debug, Default)]
@@ -41,7 +43,11 @@ pub fn plan(object: &Object, versions: &Versions, bump: &Bump) -> Result<Option<
             return Err(drifted(&object.place, "versionDetails.desired", object.text(DESIRED), versions));
         }
     }
-    if bump.label && versions.locate(object.label(VERSION_LABEL)) != At::To {
+    let label = object.label(VERSION_LABEL);
+    if bump.label && versions.locate(label) == At::Elsewhere {
+        return Err(drifted(&object.place, &format!("label {VERSION_LABEL}"), label, versions));
+    }
+    if bump.label && versions.locate(label) != At::To {
         wanted["metadata"]["labels"][VERSION_LABEL] = json!(versions.to.to_string());
     }
     Ok(differing(&wanted, &object.body, Merge::Plain))
@@ -54,8 +60,21 @@ pub async fn upgrade(task: &Task, place: &Place, bump: &Bump) -> Result<(), Prob
     wait_reconciled(task, place).await
 }
 
-/// The current version must be one of the two; it may not be filled in yet.
+/// The current version must be one of the two; it may not be filled in yet. And its controller must look after it.
 pub fn check(object: &Object, versions: &Versions) -> Result<(), Problem> {
+    if object.annotation(LEFT_ALONE) == "true" {
+        let Place { collection, namespace, name } = &object.place;
+        let there = if collection.namespaced { format!("-n {namespace} ") } else { String::new() };
+        return Err(Problem::on(
+            &object.place,
+            format!("annotation {LEFT_ALONE} is \"true\": its controller leaves it alone"),
+            "a controller that looks after it",
+        )
+        .remedy(format!(
+            "find out who set it and why, then `kubectl {there}annotate {} {name} {LEFT_ALONE}-`",
+            collection.resource()
+        )));
+    }
     let current = object.text(CURRENT);
     match versions.locate(current) {
         At::From | At::To | At::Unset => Ok(()),
@@ -78,6 +97,7 @@ async fn wait_filled(task: &Task, place: &Place) -> Result<(), Problem> {
 
 async fn wait_reconciled(task: &Task, place: &Place) -> Result<(), Problem> {
     let mut refused_since = None;
+    let began = task.run.clock.now();
     let lasts = task.run.pace.refusal_lasts;
     let expected = format!("versionDetails.status.current {}", task.versions().to);
     task.wait(place, &expected, async || {
@@ -86,7 +106,12 @@ async fn wait_reconciled(task: &Task, place: &Place) -> Result<(), Problem> {
             Answer::There => Ok(Look::Ready(())),
             Answer::Working(seen) => {
                 refused_since = None;
-                Ok(Look::NotYet(seen))
+                // Not every controller writes its errors on the object: jiva-operator has them in its log only.
+                Ok(Look::NotYet(if task.run.clock.now().since(began) < task.run.pace.silence_lasts {
+                    seen
+                } else {
+                    format!("{seen}; nothing is heard of its controller: read the log of {}", controller(place))
+                }))
             }
             Answer::Refuses(words) => {
                 let now = task.run.clock.now();
@@ -102,6 +127,18 @@ async fn wait_reconciled(task: &Task, place: &Place) -> Result<(), Problem> {
         }
     })
     .await
+}
+
+/// Who brings the object to its desired version.
+fn controller(place: &Place) -> &'static str {
+    match (place.collection.group, place.collection.plural) {
+        (_, "cstorpoolclusters") => "cspc-operator",
+        (_, "cstorvolumeconfigs") => "cvc-operator",
+        (_, "jivavolumes") => "jiva-operator",
+        (_, "storagepoolclaims") => "maya-apiserver",
+        (_, "cstorvolumes") => "container cstor-volume-mgmt in the Pod of the volume's target",
+        _ => "container cstor-pool-mgmt in the pool's Pod",
+    }
 }
 
 /// What the controller says about the desired version.
@@ -208,6 +245,23 @@ mod tests {
         let problem = plan(&pool("3.5.0", "3.4.0", "3.4.0", ""), &versions(), &Bump::default()).unwrap_err();
         assert_eq!(problem.seen, "versionDetails.desired is 3.4.0");
         assert_eq!(problem.expected, "3.5.0 or 3.6.0");
+    }
+
+    #[test]
+    fn a_label_that_is_neither_is_never_overwritten() {
+        let bump = Bump { label: true, ..Bump::default() };
+        let problem = plan(&pool("3.4.0", "3.5.0", "3.5.0", ""), &versions(), &bump).unwrap_err();
+        assert_eq!(problem.seen, "label openebs.io/version is 3.4.0");
+    }
+
+    #[test]
+    fn an_object_that_its_controller_leaves_alone_is_refused_with_the_remedy() {
+        let mut seen = pool("3.5.0", "3.5.0", "3.5.0", "");
+        assert_eq!(check(&seen, &versions()), Ok(()));
+        seen.body["metadata"]["annotations"] = json!({LEFT_ALONE: "true"});
+        let problem = check(&seen, &versions()).unwrap_err();
+        let command = "kubectl -n openebs annotate cstorpoolinstances.cstor.openebs.io p reconcile.openebs.io/disable-";
+        assert!(problem.remedy.contains(command), "{problem}");
     }
 
     #[test]

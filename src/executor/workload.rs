@@ -77,10 +77,7 @@ pub async fn wait_rolled_out(task: &Task, place: &Place) -> Result<(), Problem> 
         let seen = task.api().get(place).await?;
         match rolled_out(&seen)? {
             Rollout::Done => Ok(Look::Ready(())),
-            Rollout::NotYet(why) => Ok(Look::NotYet(match pods_trouble(task, &seen).await {
-                Some(trouble) => format!("{why}; {trouble}"),
-                None => why,
-            })),
+            Rollout::NotYet(why) => Ok(Look::NotYet(with_trouble(task, &seen, why).await)),
         }
     })
     .await
@@ -93,6 +90,19 @@ pub fn located(workload: &Object, versions: &Versions) -> Result<At, Problem> {
         at @ (At::From | At::To) => Ok(at),
         At::Unset | At::Elsewhere => Err(drifted(&workload.place, &format!("label {VERSION_LABEL}"), label, versions)),
     }
+}
+
+/// The workload is meant to run: one that somebody scaled to 0 would be waited for in vain.
+pub fn check_runs(workload: &Object) -> Result<(), Problem> {
+    if workload.number("/spec/replicas") != Some(0) {
+        return Ok(());
+    }
+    let Place { collection, namespace, name } = &workload.place;
+    Err(Problem::on(&workload.place, "it is scaled to 0, so no Pod of it runs", "it runs").remedy(format!(
+        "find out who stopped it and why; `kubectl -n {namespace} scale {} {name} --replicas=N` starts it again, and \
+         the upgrade after it is healthy",
+        collection.kind.to_lowercase()
+    )))
 }
 
 /// Something is at neither version.
@@ -120,6 +130,9 @@ pub fn rolled_out(workload: &Object) -> Result<Rollout, Problem> {
         return Ok(Rollout::NotYet(format!("its controller has seen generation {observed} of {generation}")));
     }
     let wanted = workload.number("/spec/replicas").unwrap_or(1);
+    if wanted == 0 {
+        return Ok(Rollout::NotYet("it is scaled to 0, so no Pod of it runs".to_owned()));
+    }
     if *workload.place.collection == DEPLOYMENTS {
         return Ok(deployment(workload, wanted));
     }
@@ -152,17 +165,24 @@ fn deployment(workload: &Object, wanted: i64) -> Rollout {
     Rollout::NotYet(why)
 }
 
-fn stateful_set(workload: &Object, wanted: i64) -> Rollout {
+/// All Pods must be new: those that a partition keeps have the old images.
+pub(super) fn stateful_set(workload: &Object, wanted: i64) -> Rollout {
     let count = |field: &str| workload.number(field).unwrap_or(0);
     let (updated, ready) = (count("/status/updatedReplicas"), count("/status/readyReplicas"));
-    let partition = count("/spec/updateStrategy/rollingUpdate/partition");
-    let revisions_agree = partition > 0
-        || workload.text("/status/updateRevision").is_empty()
+    let revisions_agree = workload.text("/status/updateRevision").is_empty()
         || workload.text("/status/updateRevision") == workload.text("/status/currentRevision");
-    if ready >= wanted && updated >= wanted - partition && revisions_agree {
+    if ready >= wanted && updated >= wanted && revisions_agree {
         return Rollout::Done;
     }
-    Rollout::NotYet(format!("{updated} of {} Pods updated, {ready} of {wanted} ready", wanted - partition))
+    Rollout::NotYet(format!("{updated} of {wanted} Pods updated, {ready} of {wanted} ready"))
+}
+
+/// `why`, and what keeps its Pods, if that can be seen.
+pub(super) async fn with_trouble(task: &Task, workload: &Object, why: String) -> String {
+    match pods_trouble(task, workload).await {
+        Some(trouble) => format!("{why}; {trouble}"),
+        None => why,
+    }
 }
 
 /// What keeps the workload's Pods, in a few words; looking is best effort, for the words only.

@@ -68,12 +68,13 @@ async fn a_controller_that_refuses_the_version_is_quoted() {
 async fn a_controller_that_never_answers_ends_at_the_tasks_own_timeout() {
     let site = Site::with(ResourceKind::CstorPoolInstance).await;
     site.operators.answer(Answer::Silence);
-    task_with_timeout(&site, 2).await;
+    task_with_timeout(&site, 6).await;
     let failure = site.execute(&selected()).await.unwrap_err();
     assert_eq!(failure.step, "POOL_INSTANCE_UPGRADE");
     let words = termination(&Err(failure));
     assert_eq!((words.phase.as_str(), words.object.as_str()), ("Error", "CStorPoolInstance/cspc-a-n1"));
     assert!(words.seen.contains("current is \"3.5.0\""), "{words:?}");
+    assert!(words.seen.contains("read the log of container cstor-pool-mgmt in the pool's Pod"), "{words:?}");
     assert_eq!(words.expected, "versionDetails.status.current 3.6.0");
     assert!(words.remedy.contains("spec.options.timeout"), "{words:?}");
 }
@@ -256,11 +257,90 @@ async fn events_tell_the_story_to_whoever_describes_the_task() {
     let site = Site::with(ResourceKind::JivaVolume).await;
     site.upgrade().await.unwrap();
     let events = site.cluster.api::<Event>().list(&kube::api::ListParams::default()).await.unwrap();
-    let name = names::upgrade_task(&site.resource);
-    let about = events.items.into_iter().filter(|event| event.involved_object.name.as_deref() == Some(&name));
-    let mut told: Vec<String> = about.filter_map(|event| event.reason).collect();
-    told.sort();
-    assert_eq!(told, ["StepCompleted", "StepCompleted", "StepCompleted", "UpgradeStarted", "UpgradeSucceeded"]);
+    let told = |name: &str| {
+        let about = events.items.iter().filter(|event| event.involved_object.name.as_deref() == Some(name));
+        let mut told: Vec<&str> = about.filter_map(|event| event.reason.as_deref()).collect();
+        told.sort_unstable();
+        told
+    };
+    let steps = ["StepCompleted"; 3];
+    assert_eq!(
+        told(&names::upgrade_task(&site.resource)),
+        [&steps[..], &["UpgradeStarted", "UpgradeSucceeded"]].concat()
+    );
+    // The volume itself tells who worked on it.
+    assert_eq!(told(&site.resource.name), ["UpgradeStarted", "UpgradeSucceeded"]);
+}
+
+#[tokio::test]
+async fn what_its_controller_was_told_to_leave_alone_is_refused_at_once() {
+    let site = Site::with(ResourceKind::CstorPoolInstance).await;
+    let alone = json!({"metadata": {"annotations": {"reconcile.openebs.io/disable": "true"}}});
+    site.cluster.merge("cstor.openebs.io/v1", "CStorPoolInstance", "cspc-a-n1", &alone).await;
+    let failure = site.upgrade().await.unwrap_err();
+    assert_eq!(failure.step, "PRE_UPGRADE");
+    assert!(failure.problem.remedy.contains("annotate cstorpoolinstances.cstor.openebs.io cspc-a-n1 "), "{failure:?}");
+    assert_eq!(site.touched().await, vec![]);
+}
+
+#[tokio::test]
+async fn what_somebody_scaled_to_nothing_is_refused_at_once() {
+    let site = Site::with(ResourceKind::CstorVolume).await;
+    let target = format!("{}-target", site.resource.name);
+    site.cluster.merge("apps/v1", "Deployment", &target, &json!({"spec": {"replicas": 0}})).await;
+    let failure = site.upgrade().await.unwrap_err();
+    assert_eq!(
+        (failure.step.as_str(), failure.problem.object.clone()),
+        ("PRE_UPGRADE", format!("Deployment/{target}"))
+    );
+    assert!(failure.problem.remedy.contains("--replicas=N"), "{failure:?}");
+    assert_eq!(site.touched().await, vec![]);
+}
+
+#[tokio::test]
+async fn a_parent_names_every_record_that_is_left_over_before_it_touches_a_pool() {
+    let site = Site::with(ResourceKind::CstorPoolCluster).await;
+    let names = ["cspc-a-n1", "cspc-a-n2"].map(|pool| format!("upgrade-cstor-cspi-{pool}"));
+    for (name, pool) in names.iter().zip(["cspc-a-n1", "cspc-a-n2"]) {
+        let spec = json!({"fromVersion": "3.4.0", "toVersion": "3.5.0", "cstorPoolInstance": {"cspiName": pool}});
+        let metadata = json!({"name": name, "namespace": site.cluster.namespace});
+        let left =
+            json!({"apiVersion": "openebs.io/v1alpha1", "kind": "UpgradeTask", "metadata": metadata, "spec": spec});
+        site.cluster.apply(&left).await;
+    }
+    let failure = site.upgrade().await.unwrap_err();
+    assert_eq!(failure.step, "PRE_UPGRADE");
+    let remedy = format!("`kubectl delete upgradetask {} {}`", names[0], names[1]);
+    assert!(failure.problem.remedy.contains(&remedy), "{}", failure.problem);
+    assert_eq!(site.touched().await, vec![]);
+}
+
+#[tokio::test]
+async fn the_tasks_own_timeout_counts_when_the_job_names_the_resource() {
+    let site = Site::with(ResourceKind::CstorPoolInstance).await;
+    site.operators.answer(Answer::Silence);
+    task_with_timeout(&site, 2).await;
+    let failure = site.upgrade().await.unwrap_err();
+    assert_eq!(failure.step, "POOL_INSTANCE_UPGRADE");
+    assert!(failure.problem.remedy.contains("spec.options.timeout"), "{}", failure.problem);
+}
+
+#[tokio::test]
+async fn a_replica_at_a_third_version_is_not_overwritten_and_a_service_of_others_is_no_target() {
+    let site = Site::with(ResourceKind::CstorVolume).await;
+    let other = json!({"apiVersion": "v1", "kind": "Service", "spec": {"ports": [{"port": 9500}]},
+        "metadata": {"name": "metrics", "namespace": site.cluster.namespace,
+            "labels": {"openebs.io/persistent-volume": site.resource.name}}});
+    site.cluster.apply(&other).await;
+    let replica = format!("{}-cspc-a-n2", site.resource.name);
+    let third = json!({"metadata": {"labels": {"openebs.io/version": "3.4.0"}}});
+    site.cluster.merge("cstor.openebs.io/v1", "CStorVolumeReplica", &replica, &third).await;
+    let failure = site.upgrade().await.unwrap_err();
+    assert_eq!(
+        (failure.step.as_str(), failure.problem.object.clone()),
+        ("REPLICA_UPGRADE", format!("CStorVolumeReplica/{replica}"))
+    );
+    assert_eq!(failure.problem.seen, "label openebs.io/version is 3.4.0");
 }
 
 #[tokio::test]

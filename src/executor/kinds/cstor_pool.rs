@@ -71,6 +71,7 @@ async fn look(task: &Task) -> Result<Pool, Problem> {
             .during("failed to verify cstor pool");
     }
     version_details::check(&pool, versions).during("failed to verify cstor pool")?;
+    workload::check_runs(&deployment).during("failed to verify cstor pool deployment")?;
     if workload::located(&deployment, versions).during("failed to verify cstor pool deployment")? == At::From {
         wait_healthy(task, &pool.place).await.during("failed to verify cstor pool")?;
     }

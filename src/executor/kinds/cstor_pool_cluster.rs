@@ -33,11 +33,19 @@ pub async fn upgrade(task: &Task) -> Result<(), Problem> {
 async fn look(task: &Task) -> Result<Vec<Object>, Problem> {
     let cluster = task.api().get(&POOL_CLUSTERS.named(task.namespace(), task.name())).await;
     let cluster = cluster.during("failed to get cstor pool cluster")?;
+    task.journal.concerns(&cluster).await;
     control_plane::check(task, Operator::Cspc).await?;
     version_details::check(&cluster, task.versions()).during("failed to verify cstor pool cluster")?;
     let mut instances =
         task.api().list(&POOL_INSTANCES, task.namespace(), &format!("{CLUSTER}={}", task.name())).await?;
     instances.sort_by(|one, other| one.name().cmp(other.name()));
+    let mut left = Vec::new();
+    for one in &instances {
+        if !cstor_pool_instance::is_done(task, one).await? {
+            left.push(ResourceRef { kind: ResourceKind::CstorPoolInstance, name: one.name().to_owned() });
+        }
+    }
+    records::check_children(task, &left).await?;
     Ok(instances)
 }
 

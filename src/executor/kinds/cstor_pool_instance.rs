@@ -54,8 +54,10 @@ async fn look(task: &Task) -> Result<Pool, Problem> {
     let deployment = deployment(task, task.name()).await.during("failed to get cstor pool deployment")?;
     let instance = task.api().get(&POOL_INSTANCES.named(task.namespace(), task.name())).await;
     let instance = instance.during("failed to get cstor pool instance")?;
+    task.journal.concerns(&instance).await;
 
     let at = workload::located(&deployment, versions).during("failed to verify cstor pool deployment")?;
+    workload::check_runs(&deployment).during("failed to verify cstor pool deployment")?;
     let label = instance.label(VERSION_LABEL);
     if !matches!(versions.locate(label), At::From | At::To) {
         return Err(drifted(&instance.place, &format!("label {VERSION_LABEL}"), label, versions))

@@ -1,7 +1,7 @@
 //! A cStor volume of the CSI engine (`openebs.md` §3.2): its replicas (CVRs), then the target, its Service, the volume
 //! (CV) and its config (CVC).
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::cstor_pool_instance::REPLICA_INSTANCE;
 use super::{PRE_UPGRADE_DONE, REPLICAS_DONE, TARGET_DONE};
@@ -22,6 +22,8 @@ use crate::openebs::control_plane::Operator;
 
 /// The label (on the CVC an annotation) that names the claim.
 const CLAIM: &str = "openebs.io/persistent-volume-claim";
+/// Of a label's value.
+const LABEL_CHARS_MAX: usize = 63;
 
 struct Volume {
     target: Place,
@@ -47,10 +49,13 @@ async fn look(task: &Task) -> Result<Volume, Problem> {
     let config = config.during(format!("failed to get CVC for volume {name}"))?;
     let volume = task.api().get(&VOLUMES.named(namespace, name)).await;
     let volume = volume.during(format!("failed to get CV for volume {name}"))?;
+    task.journal.concerns(&volume).await;
     let selector = format!("{VOLUME_LABEL}={name}");
     let targets = task.api().list(&DEPLOYMENTS, namespace, &selector).await?;
     let target = exactly_one(targets, &DEPLOYMENTS, namespace, &selector)
         .during(format!("failed to get target deploy for volume {name}"))?;
+    // Services of other people's for the same volume (an exporter's, a debugger's) are none of ours.
+    let selector = format!("{selector},openebs.io/target-service=cstor-target-svc");
     let services = task.api().list(&SERVICES, namespace, &selector).await?;
     let service = exactly_one(services, &SERVICES, namespace, &selector)
         .during(format!("failed to get target svc for volume {name}"))?;
@@ -64,6 +69,7 @@ async fn look(task: &Task) -> Result<Volume, Problem> {
     version_details::check(&config, versions).during("failed to verify CVC")?;
     version_details::check(&volume, versions).during("failed to verify CV")?;
     let at = workload::located(&target, versions).during("failed to verify target deploy")?;
+    workload::check_runs(&target).during("failed to verify target deploy")?;
     workload::located(&service, versions).during("failed to verify target svc")?;
     // The target restarts: all replicas must be there before. A target that has restarted is repaired by going on.
     if at == At::From {
@@ -89,7 +95,8 @@ async fn upgrade_replicas(task: &Task) -> Result<(), Problem> {
     }
     // All pools first: otherwise some replicas would be asked for a version that their pool cannot give them.
     for replica in &replicas {
-        let pool = replica.label(REPLICA_INSTANCE);
+        let pool =
+            health::pool_of(replica, REPLICA_INSTANCE).during(format!("failed to patch cvr {}", replica.name()))?;
         let pool = task.api().get(&POOL_INSTANCES.named(task.namespace(), pool)).await?;
         let version = pool.label(VERSION_LABEL);
         if task.versions().locate(version) != At::To {
@@ -112,7 +119,12 @@ async fn upgrade_replicas(task: &Task) -> Result<(), Problem> {
 }
 
 async fn upgrade_target(task: &Task, volume: &Volume) -> Result<(), Problem> {
-    let labels = json!({"labels": {CLAIM: volume.claim}});
+    let labels = claim_label(&volume.claim);
+    if labels["labels"].get(CLAIM).is_none() {
+        let words =
+            format!("label {CLAIM} is left off: the claim's name is longer than the {LABEL_CHARS_MAX} of a label");
+        task.journal.tell("ClaimNotLabelled", &words).await;
+    }
     let change = Change {
         architecture: Architecture::Drop,
         more: json!({
@@ -134,6 +146,11 @@ async fn upgrade_target(task: &Task, volume: &Volume) -> Result<(), Problem> {
     wait_healthy(task, &volume.object).await.during("failed to verify CV")
 }
 
+/// The label that names the claim, unless no label can: names of claims may be longer.
+fn claim_label(claim: &str) -> Value {
+    if claim.len() > LABEL_CHARS_MAX { json!({"labels": {}}) } else { json!({"labels": {CLAIM: claim}}) }
+}
+
 async fn wait_healthy(task: &Task, volume: &Place) -> Result<(), Problem> {
     let selector = format!("{VOLUME_LABEL}={}", task.name());
     health::gate(task, volume, "healthy, with all replicas healthy", async || {
@@ -141,4 +158,15 @@ async fn wait_healthy(task: &Task, volume: &Place) -> Result<(), Problem> {
         Ok(health::cstor_volume(&task.api().get(volume).await?).and(health::replicas(&replicas)))
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_whose_name_no_label_can_hold_is_left_off() {
+        assert_eq!(claim_label("data"), json!({"labels": {CLAIM: "data"}}));
+        assert_eq!(claim_label(&"c".repeat(64)), json!({"labels": {}}));
+    }
 }

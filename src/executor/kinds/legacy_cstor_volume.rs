@@ -61,6 +61,7 @@ async fn look(task: &Task) -> Result<Volume, Problem> {
     }
     version_details::check(&volume, versions).during("failed to get cstorvolume")?;
     let at = workload::located(&target, versions).during("failed to get target details")?;
+    workload::check_runs(&target).during("failed to get target details")?;
     workload::located(&service, versions).during("failed to get target details")?;
     for replica in &replicas {
         check_pool(task, replica).await.during("failed to verify cstor pool deployment")?;
@@ -84,7 +85,8 @@ async fn replicas(task: &Task) -> Result<Vec<Object>, Problem> {
 
 /// Pools are upgraded before the volumes on them.
 async fn check_pool(task: &Task, replica: &Object) -> Result<(), Problem> {
-    let pool = task.api().get(&DEPLOYMENTS.named(task.namespace(), replica.label(REPLICA_POOL))).await?;
+    let pool = health::pool_of(replica, REPLICA_POOL)?;
+    let pool = task.api().get(&DEPLOYMENTS.named(task.namespace(), pool)).await?;
     let label = pool.label(VERSION_LABEL);
     match task.versions().locate(label) {
         At::To => Ok(()),

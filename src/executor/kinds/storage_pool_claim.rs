@@ -32,6 +32,13 @@ async fn look(task: &Task) -> Result<Vec<Object>, Problem> {
     let mut pools = task.api().list(&LEGACY_POOLS, "", &format!("{CLAIM}={}", task.name())).await?;
     pools.sort_by(|one, other| one.name().cmp(other.name()));
     check_nodes(&claim, &pools).during("failed to verify storage pool claim")?;
+    let mut left = Vec::new();
+    for one in &pools {
+        if !cstor_pool::is_done(task, one).await? {
+            left.push(ResourceRef { kind: ResourceKind::CstorPool, name: one.name().to_owned() });
+        }
+    }
+    records::check_children(task, &left).await?;
     Ok(pools)
 }
 
