@@ -1,9 +1,11 @@
-//! Asks a legacy Jiva volume's controller for the modes of its replicas, over its Service.
+//! Asks a Jiva volume's controller for the modes of its replicas.
 
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use super::object::Object;
 
 /// The controller's API.
 pub const PORT: u16 = 9501;
@@ -11,6 +13,13 @@ pub const PORT: u16 = 9501;
 const DEADLINE: Duration = Duration::from_secs(10);
 /// A list of a handful of replicas; more is not from a controller.
 const ANSWER_BYTES_MAX: u64 = 256 * 1024;
+
+/// Whether a Pod of the controller is one to ask: it has an address, and has neither ended nor been told to.
+pub fn may_answer(pod: &Object) -> bool {
+    !pod.text("/status/podIP").is_empty()
+        && pod.text("/metadata/deletionTimestamp").is_empty()
+        && !matches!(pod.text("/status/phase"), "Failed" | "Succeeded")
+}
 
 /// The mode of each replica: `RW`, `WO`, `ERR`, …
 pub async fn modes(address: &str) -> Result<Vec<String>, String> {

@@ -17,6 +17,7 @@ mod job;
 pub mod journal;
 mod kinds;
 pub mod object;
+mod one_by_one;
 pub mod order;
 mod patch;
 pub mod problem;

@@ -16,10 +16,15 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use crate::operators::Operators;
+use crate::support::node::JIVA_CONTROLLER_IP;
 use crate::support::{Node, TestCluster, openebs};
 
 /// Faster than in a Pod, so that a test takes a second.
-const PACE: Pace = Pace { look_every: Duration::from_millis(50), refusal_lasts: Duration::from_millis(600) };
+const PACE: Pace = Pace {
+    look_every: Duration::from_millis(50),
+    refusal_lasts: Duration::from_millis(600),
+    silence_lasts: Duration::from_millis(600),
+};
 
 /// A cluster in which one resource waits for its upgrade: the resource at the old version, the operators at the new one.
 pub struct Waiting {
@@ -71,7 +76,7 @@ impl std::ops::Deref for Site {
 }
 
 impl Waiting {
-    /// A resource of that kind. A legacy Jiva volume has `jiva_replicas`, for no two of them share a node.
+    /// A resource of that kind. A Jiva volume has `jiva_replicas`; those of a legacy one cannot share a node.
     pub async fn on(cluster: TestCluster, kind: ResourceKind, jiva_replicas: u32) -> Self {
         let legacy = kinds::of(kind).line == kinds::Line::Legacy;
         let (from, to) = if legacy { ("2.11.0", "2.12.2") } else { ("3.5.0", "3.6.0") };
@@ -90,7 +95,7 @@ impl Waiting {
             }
             ResourceKind::JivaVolume => {
                 objects.csi_operators(to).await;
-                objects.jiva_volume(&resource.name, from, 3).await;
+                objects.jiva_volume(&resource.name, from, jiva_replicas).await;
             }
             ResourceKind::CstorPool | ResourceKind::StoragePoolClaim => {
                 objects.maya_apiserver(to).await;
@@ -282,7 +287,8 @@ impl Site {
     /// The same on a given cluster.
     pub async fn on(cluster: TestCluster, kind: ResourceKind) -> Self {
         let node = Node::join(&cluster).await;
-        Self::of(Waiting::on(cluster, kind, 2).await, node, None).await
+        let replicas = if kind == ResourceKind::JivaVolume { 3 } else { 2 };
+        Self::of(Waiting::on(cluster, kind, replicas).await, node, None).await
     }
 
     /// With a Jiva volume from before 1.9, on the shared control plane, under the executor's rights.
@@ -305,12 +311,13 @@ impl Site {
     pub async fn of(waiting: Waiting, node: Node, claims_node: Option<Node>) -> Self {
         waiting.wait_rolled_out().await;
         let client = client_of(&waiting.cluster.executor_kubeconfig().await).await;
-        let modes = Arc::new(Mutex::new(vec!["RW", "RW"]));
+        let replicas = if waiting.resource.kind == ResourceKind::JivaVolume { 3 } else { 2 };
+        let modes = Arc::new(Mutex::new(vec!["RW"; replicas]));
         let (jiva_controller, untouched) = (jiva_controller(Arc::clone(&modes)).await, waiting.versions().await);
         Self { waiting, node, client, jiva_controller, modes, untouched, _claims_node: claims_node }
     }
 
-    /// From now on the Jiva volume's controller says this of its replicas.
+    /// From now on the Jiva volume's controller says this of its replicas; nothing at all if it is nothing.
     pub fn replicas_are(&self, modes: &[&'static str]) {
         *self.modes.lock().unwrap() = modes.to_vec();
     }
@@ -345,11 +352,16 @@ impl Site {
         let program = ["fleetlift-executor".to_owned(), namespace];
         let arguments = Arguments::try_parse_from(program.iter().chain(arguments)).expect("official arguments");
         let request = arguments.request().map_err(|problem| Failure { step: String::new(), problem })?;
-        let api = Api::new(client, Duration::from_secs(20));
+        let api = Api::new(client, Duration::from_mins(1));
         let mut surroundings = Run::new(api, arguments.namespace(), PACE, Arc::new(SystemClock));
         let jiva_controller = self.jiva_controller.clone();
         surroundings.pod = arguments.pod().map(str::to_owned);
-        surroundings.route = Box::new(move |_, _| jiva_controller.clone());
+        // A CSI volume's controller is asked in its Pod; whoever is at the Service's address may be a replica.
+        let any = self.resource.kind != ResourceKind::JivaVolume;
+        surroundings.route = Box::new(move |ip, port| match any || ip == JIVA_CONTROLLER_IP {
+            true => jiva_controller.clone(),
+            false => format!("127.0.0.1:{}", port.min(1)),
+        });
         Box::pin(run(surroundings, request, stop)).await
     }
 
@@ -412,6 +424,9 @@ async fn jiva_controller(modes: Arc<Mutex<Vec<&'static str>>>) -> String {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut request = [0; 1024];
             drop(stream.read(&mut request).await);
+            if modes.lock().unwrap().is_empty() {
+                continue;
+            }
             let replicas: Vec<Value> =
                 modes.lock().unwrap().iter().map(|mode| serde_json::json!({"address": "a", "mode": mode})).collect();
             let body = serde_json::json!({"data": replicas, "type": "collection"});

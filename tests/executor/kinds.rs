@@ -1,8 +1,13 @@
 //! Every kind is upgraded, under exactly the rights of `deploy/edge/executor.yaml`, with steps as upstream writes them.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
 use fleetlift::domain::ResourceKind;
 use fleetlift::openebs::kinds;
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::arrange::{Site, Waiting, text};
@@ -162,10 +167,6 @@ async fn backups_kept_by_older_releases_move_to_the_new_group() {
 /// As after the upgrade of jiva-operator, which leaves volumes of another version alone: the JivaVolume tells of the past.
 async fn left_alone_by_its_operator(status: Value) -> Site {
     let site = Site::with(ResourceKind::JivaVolume).await;
-    let ports = json!({"spec": {"ports": [{"name": "iscsi", "port": 3260}, {"name": "api", "port": 9501}]}});
-    let service = format!("{}-jiva-ctrl-svc", site.resource.name);
-    let services = site.cluster.kind("v1", "Service");
-    services.patch(&service, &PatchParams::default(), &Patch::Merge(ports)).await.unwrap();
     let volumes = site.cluster.kind("openebs.io/v1", "JivaVolume");
     let status = Patch::Merge(json!({"status": status}));
     volumes.patch(&site.resource.name, &PatchParams::default(), &status).await.unwrap();
@@ -198,13 +199,90 @@ async fn a_jiva_volume_is_not_touched_while_its_controller_misses_a_replica_what
     let ready = json!({"phase": "Ready", "status": "RW", "replicaCount": 3, "replicaStatus": replicas});
     let site = left_alone_by_its_operator(ready).await;
     site.replicas_are(&["RW", "WO", "RW"]);
+    waits_before_touching_anything(&site, "2 of 3 replicas are RW").await;
+}
+
+/// Runs the executor until it says so of what it waits for, and shows that nothing was changed.
+async fn waits_before_touching_anything(site: &Site, words: &str) {
     let stop = until("the executor says what it waits for", || async {
         let task = site.upgrade_task().await?;
         let told = text(&task["status"]["upgradeDetailedStatuses"][0]["message"]);
-        told.contains("2 of 3 replicas are RW").then_some("SIGTERM")
+        told.contains(words).then_some("SIGTERM")
     });
     site.execute_until(&site.command(), stop).await.unwrap_err();
     assert_eq!(site.touched().await, vec![]);
+}
+
+#[tokio::test]
+async fn a_jiva_volume_with_a_replica_on_a_dead_node_is_not_touched() {
+    let ready = json!({"phase": "Ready", "status": "RW"});
+    let site = left_alone_by_its_operator(ready).await;
+    let replica = format!("{}-jiva-rep-1", site.resource.name);
+    site.node.keep_from_ready(&replica);
+    site.cluster.api::<Pod>().delete(&replica, &kube::api::DeleteParams::default()).await.unwrap();
+    let set = format!("{}-jiva-rep", site.resource.name);
+    until("the set misses a Pod", || async {
+        let seen = site.cluster.get("apps/v1", "StatefulSet", &set).await?;
+        (seen["status"]["readyReplicas"] == 2).then_some(())
+    })
+    .await;
+    site.replicas_are(&["RW", "RW"]);
+    waits_before_touching_anything(&site, "2 of 3 replicas are RW").await;
+}
+
+#[tokio::test]
+async fn a_jiva_volume_whose_controller_does_not_answer_is_not_touched_whatever_was_told_before() {
+    let replicas = json!([{"mode": "RW"}, {"mode": "RW"}, {"mode": "RW"}]);
+    let ready = json!({"phase": "Ready", "status": "RW", "replicaCount": 3, "replicaStatus": replicas});
+    let site = left_alone_by_its_operator(ready).await;
+    site.replicas_are(&[]);
+    waits_before_touching_anything(&site, "cannot be told: its controller, Pod ").await;
+}
+
+/// Plays a Jiva controller whose replicas catch up for a while after each restart; ends never, and keeps in `worst` how
+/// many were away or behind at once, and in `restarted` how often any was restarted.
+async fn replicas_catch_up(site: &Site, worst: &AtomicUsize, restarted: &AtomicUsize) {
+    let selected = ListParams::default().labels("openebs.io/component=jiva-replica");
+    let pods = site.cluster.api::<Pod>();
+    let mut known: BTreeMap<String, String> = BTreeMap::new();
+    let mut behind: BTreeMap<String, u32> = BTreeMap::new();
+    loop {
+        let there = pods.list(&selected).await.map(|list| list.items).unwrap_or_default();
+        let mut modes = Vec::new();
+        for pod in there.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()) {
+            let (name, uid) = (pod.metadata.name.clone().unwrap(), pod.metadata.uid.clone().unwrap());
+            if known.insert(name.clone(), uid.clone()).is_some_and(|before| before != uid) {
+                restarted.fetch_add(1, Ordering::SeqCst);
+                behind.insert(name.clone(), 20);
+            }
+            let rounds = behind.entry(name).or_default();
+            modes.push(if *rounds > 0 { "WO" } else { "RW" });
+            *rounds = rounds.saturating_sub(1);
+        }
+        let in_sync = modes.iter().filter(|mode| **mode == "RW").count();
+        worst.fetch_max(3 - in_sync, Ordering::SeqCst);
+        site.replicas_are(if modes.is_empty() { &["WO"] } else { &modes });
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+}
+
+#[tokio::test]
+async fn while_one_jiva_replica_catches_up_no_other_is_restarted() {
+    let site = Site::with(ResourceKind::JivaVolume).await;
+    let set = format!("{}-jiva-rep", site.resource.name);
+    let kept = Patch::Merge(json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 1}}}}));
+    site.cluster.kind("apps/v1", "StatefulSet").patch(&set, &PatchParams::default(), &kept).await.unwrap();
+    let (worst, restarted) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    tokio::select! {
+        () = replicas_catch_up(&site, &worst, &restarted) => {}
+        ended = site.upgrade() => ended.unwrap_or_else(|failure| panic!("{failure:?}")),
+    }
+    assert_eq!(worst.into_inner(), 1, "one replica at a time may be behind");
+    assert_eq!(restarted.into_inner(), 3);
+    assert_eq!(site.left_behind().await, vec![]);
+    let seen = site.cluster.get("apps/v1", "StatefulSet", &set).await.unwrap();
+    assert_eq!(seen["spec"]["updateStrategy"]["rollingUpdate"]["partition"], 1, "as it was before");
+    assert_eq!(seen["metadata"]["annotations"].get("fleetlift.io/partition-before"), None);
 }
 
 /// Volumes of releases before 1.0 were selected by their version, too; no API server lets a selector change.

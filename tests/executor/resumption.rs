@@ -40,7 +40,7 @@ async fn told_to_stop_it_says_so_and_the_next_run_carries_on() {
 /// The program itself: arguments as in a Job, killed by the kernel in the middle, then run to its end.
 #[tokio::test]
 async fn the_program_is_killed_and_started_again() {
-    let site = Site::with(ResourceKind::JivaVolume).await;
+    let site = Site::with(ResourceKind::CstorPoolInstance).await;
     site.operators.answer(Answer::Silence);
     let folder = tempfile::tempdir().unwrap();
     let kubeconfig = folder.path().join("config");
@@ -54,7 +54,7 @@ async fn the_program_is_killed_and_started_again() {
     let mut first = program().spawn().unwrap();
     until("it has come to its last step", || async {
         let steps = site.upgrade_task().await?["status"]["upgradeDetailedStatuses"].as_array()?.len();
-        (steps == 3).then_some(())
+        (steps == 2).then_some(())
     })
     .await;
     first.kill().await.unwrap();

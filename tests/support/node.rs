@@ -227,8 +227,16 @@ fn running(pod: &Pod, ready: bool) -> Value {
             .into_iter()
             .map(|(condition, status)| json!({"type": condition, "status": status, "lastTransitionTime": now}))
             .collect();
-    json!({"status": {"phase": "Running", "startTime": now, "podIP": "10.0.0.1", "conditions": conditions,
+    json!({"status": {"phase": "Running", "startTime": now, "podIP": address(pod), "conditions": conditions,
         "containerStatuses": containers(pod, ready, &state)}})
+}
+
+/// The address of every Jiva volume's controller Pod.
+pub const JIVA_CONTROLLER_IP: &str = "10.0.0.7";
+
+fn address(pod: &Pod) -> &'static str {
+    let component = pod.metadata.labels.as_ref().and_then(|labels| labels.get("openebs.io/component"));
+    if component.is_some_and(|component| component == "jiva-controller") { JIVA_CONTROLLER_IP } else { "10.0.0.1" }
 }
 
 fn ended(pod: &Pod, ending: Ending<'_>) -> Value {

@@ -1,20 +1,21 @@
 //! A Jiva volume of the CSI engine (`openebs.md` §3.3): replicas, then the controller, then the JivaVolume.
 
-use serde_json::Value;
-
 use super::{PRE_UPGRADE_DONE, REPLICAS_DONE, TARGET_DONE};
+use crate::domain::inventory::Condition;
 use crate::executor::control_plane;
 use crate::executor::health;
 use crate::executor::jiva_controller;
 use crate::executor::journal::Step;
 use crate::executor::object::{
-    Collection, DEPLOYMENTS, JIVA_VOLUMES, JIVA_VOLUMES_ALPHA, Object, Place, SERVICES, STATEFUL_SETS, exactly_one,
+    Collection, DEPLOYMENTS, JIVA_VOLUMES, JIVA_VOLUMES_ALPHA, Object, PODS, Place, SERVICES, STATEFUL_SETS,
+    exactly_one,
 };
+use crate::executor::one_by_one;
 use crate::executor::order::At;
 use crate::executor::problem::{During, Problem};
 use crate::executor::task::{Run, Task};
 use crate::executor::version_details::{self, Bump};
-use crate::executor::workload::{self, Change, Rollout};
+use crate::executor::workload::{self, Change};
 use crate::openebs::control_plane::Operator;
 
 struct Volume {
@@ -73,21 +74,28 @@ async fn look(task: &Task) -> Result<Volume, Problem> {
 
     workload::located(&controller, versions).during("failed to verify controller deploy")?;
     workload::located(&service, versions).during("failed to verify target svc")?;
-    version_details::check(&task.api().get(&jiva).await?, versions).during("failed to verify JivaVolumeCR")?;
+    let seen = task.api().get(&jiva).await?;
+    task.journal.concerns(&seen).await;
+    version_details::check(&seen, versions).during("failed to verify JivaVolumeCR")?;
     let at = workload::located(&replicas, versions).during("failed to verify replica statefulset")?;
     // Fails early on an update strategy under which nothing would be rolled out.
-    let rollout = workload::rolled_out(&replicas).during("failed to verify replica statefulset")?;
-    // What a stopped attempt left half-way is repaired by going on, not by waiting for health.
-    if at == At::From && rollout == Rollout::Done {
-        wait_healthy(task, &jiva, &service.place).await.during("failed to verify replicas")?;
+    workload::rolled_out(&replicas).during("failed to verify replica statefulset")?;
+    workload::check_runs(&controller).during("failed to verify controller deploy")?;
+    workload::check_runs(&replicas).during("failed to verify replica statefulset")?;
+    // What a stopped attempt left half-way is repaired by going on, not by waiting for health; but that has the new label
+    // already. Whatever is missing at the old one was missing before us, and the others carry the volume.
+    if at == At::From {
+        wait_healthy(task, &jiva).await.during("failed to verify replicas")?;
     }
     Ok(Volume { controller: controller.place, replicas: replicas.place, service: service.place, jiva })
 }
 
 async fn upgrade_replicas(task: &Task, volume: &Volume) -> Result<(), Problem> {
-    workload::upgrade(task, &volume.replicas, &Change::default()).await.during("failed to patch replica sts")?;
+    one_by_one::upgrade(task, &volume.replicas, async || in_sync(task, &volume.jiva).await)
+        .await
+        .during("failed to patch replica sts")?;
     // The controller restarts next: before that every replica must have caught up again.
-    wait_healthy(task, &volume.jiva, &volume.service).await.during("failed to verify replicas")
+    wait_healthy(task, &volume.jiva).await.during("failed to verify replicas")
 }
 
 async fn upgrade_target(task: &Task, volume: &Volume) -> Result<(), Problem> {
@@ -96,48 +104,44 @@ async fn upgrade_target(task: &Task, volume: &Volume) -> Result<(), Problem> {
     let bump = Bump::default();
     let reconciled = version_details::upgrade(task, &volume.jiva, &bump).await;
     reconciled.during("failed to verify version reconcile on JivaVolumeCR")?;
-    wait_healthy(task, &volume.jiva, &volume.service).await.during("failed to verify replicas")
+    wait_healthy(task, &volume.jiva).await.during("failed to verify replicas")
+}
+
+async fn wait_healthy(task: &Task, jiva: &Place) -> Result<(), Problem> {
+    health::gate(task, jiva, "ready, all replicas RW", async || in_sync(task, jiva).await).await
 }
 
 /// All replicas are there, read and written.
 ///
 /// jiva-operator leaves a volume alone that is not at its own version: between the operator's upgrade and ours the
-/// JivaVolume tells how things were before. Meanwhile the volume's controller is asked, if its Service offers its API;
-/// one that does not answer contradicts nothing.
-async fn wait_healthy(task: &Task, jiva: &Place, service: &Place) -> Result<(), Problem> {
-    health::gate(task, jiva, "ready, all replicas RW", async || {
-        let volume = task.api().get(jiva).await?;
-        if version_details::is_at_target(&volume, task.versions()) {
-            return Ok(health::jiva_volume(&volume));
-        }
-        Ok(match modes(task, service).await? {
-            Some(modes) => health::jiva_replicas(&volume, &modes),
-            None => health::jiva_volume(&volume),
-        })
-    })
-    .await
-}
-
-/// What the volume's controller says about its replicas, if it can be asked.
-async fn modes(task: &Task, service: &Place) -> Result<Option<Vec<String>>, Problem> {
-    let service = task.api().get(service).await?;
-    let port = i64::from(jiva_controller::PORT);
-    let offered = service.list("/spec/ports").iter().any(|one| one.get("port").and_then(Value::as_i64) == Some(port));
-    if !offered {
-        return Ok(None);
+/// JivaVolume tells how things were before. So the volume's controller is always asked, in its own Pod: some releases'
+/// Services lead to replicas as well, which refuse. One that does not answer leaves it unknown.
+async fn in_sync(task: &Task, jiva: &Place) -> Result<Condition, Problem> {
+    let volume = task.api().get(jiva).await?;
+    let told = match version_details::is_at_target(&volume, task.versions()) {
+        true => health::jiva_volume(&volume),
+        false => Condition::Holds,
+    };
+    let selector = selector(task, "jiva-controller");
+    let pods = task.api().list(&PODS, task.namespace(), &selector).await?;
+    let mut asked = None;
+    for pod in pods.iter().filter(|pod| jiva_controller::may_answer(pod)) {
+        let address = (task.run.route)(pod.text("/status/podIP"), jiva_controller::PORT);
+        let said = match jiva_controller::modes(&address).await {
+            Ok(modes) => health::jiva_replicas(&volume, &modes),
+            Err(why) => Condition::Unknown(format!("its controller, Pod {} at {address}: {why}", pod.name())),
+        };
+        asked = Some(asked.unwrap_or(Condition::Holds).and(said));
     }
-    let address = (task.run.route)(service.text("/spec/clusterIP"), jiva_controller::PORT);
-    match jiva_controller::modes(&address).await {
-        Ok(modes) => Ok(Some(modes)),
-        Err(why) => {
-            tracing::warn!(upgrade = %task.resource, "its controller at {address} was not understood: {why}");
-            Ok(None)
-        }
-    }
+    Ok(told.and(asked.unwrap_or_else(|| Condition::Unknown("no Pod of its controller runs".to_owned()))))
 }
 
 async fn one(task: &Task, collection: &'static Collection, component: &str) -> Result<Object, Problem> {
-    let selector = format!("openebs.io/component={component},{}={}", health::VOLUME_LABEL, task.name());
+    let selector = selector(task, component);
     let found = task.api().list(collection, task.namespace(), &selector).await?;
     exactly_one(found, collection, task.namespace(), &selector)
+}
+
+fn selector(task: &Task, component: &str) -> String {
+    format!("openebs.io/component={component},{}={}", health::VOLUME_LABEL, task.name())
 }

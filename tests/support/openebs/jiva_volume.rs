@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::workload::Workload;
+use super::workload::{self, Workload};
 use super::{OpenEbs, VERSION, VOLUME, version_details};
 
 impl OpenEbs<'_> {
@@ -12,7 +12,9 @@ impl OpenEbs<'_> {
         let in_sync: Vec<Value> =
             (0..replicas).map(|n| json!({"address": format!("tcp://10.0.0.{n}:9502"), "mode": "RW"})).collect();
         let rest = json!({
-            "spec": {"pv": name, "capacity": "5Gi", "accessType": "mount",
+            "spec": {"pv": name, "capacity": "5Gi", "accessType": "mount", "desiredReplicationFactor": replicas,
+                "iscsiSpec": {"iqn": format!("iqn.2016-09.com.openebs.jiva:{name}"), "targetIP": "10.96.0.7",
+                    "targetPort": 3260},
                 "policy": {"autoScaling": false, "enableBufio": false, "target": {"replicationFactor": replicas}}},
             "status": {"phase": "Ready", "status": "RW", "replicaCount": replicas, "replicaStatus": in_sync},
             "versionDetails": version_details(version),
@@ -25,6 +27,7 @@ impl OpenEbs<'_> {
             version,
             labels: &[("openebs.io/component", "jiva-controller"), (VOLUME, name), ("openebs.io/cas-type", "jiva")],
             service_account: "jiva-operator",
+            environment: &[("REPLICATION_FACTOR", &replicas.to_string())],
             containers: &[("jiva-controller", "openebs/jiva"), ("maya-volume-exporter", "openebs/m-exporter")],
             ..Workload::default()
         })
@@ -38,9 +41,24 @@ impl OpenEbs<'_> {
             containers: &[("jiva-replica", "openebs/jiva")],
             replicas,
             stateful: true,
+            ..Workload::default()
         })
         .await;
         let service = format!("{name}-jiva-ctrl-svc");
-        self.service(&service, version, &[("openebs.io/component", "jiva-controller-service"), (VOLUME, name)]).await;
+        let labels = [
+            ("openebs.io/component", "jiva-controller-service"),
+            ("openebs.io/cas-type", "jiva"),
+            (VOLUME, name),
+            (VERSION, version),
+        ];
+        // Some releases select so little that it leads to the replicas, too.
+        let selector = workload::labels(&[("openebs.io/cas-type", "jiva"), (VOLUME, name)]);
+        let ports = json!([{"name": "iscsi", "port": 3260}, {"name": "api", "port": 9501},
+            {"name": "m-exporter", "port": 9500}]);
+        self.cluster
+            .apply(&json!({"apiVersion": "v1", "kind": "Service",
+                "metadata": {"name": service, "namespace": self.cluster.namespace, "labels": workload::labels(&labels)},
+                "spec": {"selector": selector, "ports": ports}}))
+            .await;
     }
 }

@@ -13,6 +13,8 @@ pub struct Workload<'a> {
     pub service_account: &'a str,
     /// Name and image without its tag, which is the version.
     pub containers: &'a [(&'a str, &'a str)],
+    /// Of the first container.
+    pub environment: &'a [(&'a str, &'a str)],
     pub replicas: u32,
     pub stateful: bool,
 }
@@ -25,6 +27,7 @@ impl Default for Workload<'_> {
             labels: &[],
             service_account: "default",
             containers: &[],
+            environment: &[],
             replicas: 1,
             stateful: false,
         }
@@ -34,16 +37,20 @@ impl Default for Workload<'_> {
 impl Workload<'_> {
     /// The object, in `namespace`.
     pub fn object(&self, namespace: &str) -> Value {
-        let Self { name, version, service_account, containers, replicas, stateful, labels: own } = self;
+        let Self { name, version, service_account, containers, replicas, stateful, labels: own, environment } = self;
         let selector = labels(own);
         let mut labels = selector.clone();
         labels[VERSION] = Value::from(*version);
-        let containers: Vec<Value> = containers
+        let mut containers: Vec<Value> = containers
             .iter()
             .map(|(container, image)| {
                 json!({"name": container, "image": format!("{image}:{version}"), "imagePullPolicy": "IfNotPresent"})
             })
             .collect();
+        if !environment.is_empty() {
+            let environment = environment.iter().map(|(name, value)| json!({"name": name, "value": value}));
+            containers[0]["env"] = environment.collect();
+        }
         let mut object = json!({
             "apiVersion": "apps/v1", "kind": if *stateful { "StatefulSet" } else { "Deployment" },
             "metadata": {"name": name, "namespace": namespace, "labels": labels},
@@ -57,7 +64,7 @@ impl Workload<'_> {
         });
         let spec = &mut object["spec"];
         if *stateful {
-            spec["serviceName"] = Value::from(*name);
+            spec["serviceName"] = "jiva-replica-svc".into();
             spec["podManagementPolicy"] = "Parallel".into();
             spec["updateStrategy"] = json!({"type": "RollingUpdate"});
         } else {
