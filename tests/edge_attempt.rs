@@ -340,7 +340,7 @@ struct Daemon {
     store: Arc<dyn Store>,
     cluster: ClusterId,
     stop: CancellationToken,
-    running: tokio::task::JoinHandle<()>,
+    running: tokio::task::JoinHandle<Result<(), fleetlift::engine::LoopEnded>>,
     _folder: tempfile::TempDir,
 }
 
@@ -401,7 +401,7 @@ impl Daemon {
     /// What was audited, once it has ended.
     async fn end(self) -> Vec<String> {
         self.stop.cancel();
-        self.running.await.unwrap();
+        self.running.await.unwrap().unwrap();
         self.store.events(0, None, 100).await.unwrap().iter().map(|event| event.body.clone()).collect()
     }
 }

@@ -146,7 +146,7 @@ impl Hub {
         write_private(&address_file, &format!("{url}\n"))
             .with_context(|| format!("can't write {}", address_file.display()))?;
         let tasks = TaskTracker::new();
-        tasks.spawn(engine::run(engine, stop.clone()));
+        let engine = tasks.spawn(engine::run(engine, stop.clone()));
         tasks.spawn(checkpoints::keep(app.clone(), checkpoint_file, stop.clone()));
         if let Some(server) = metrics_server {
             let router = api::metrics_router(app.clone(), metrics.clone());
@@ -173,7 +173,8 @@ impl Hub {
         tasks.wait().await;
         // Ours to take away: a command without flags then says that no daemon runs here.
         let _ = std::fs::remove_file(&address_file);
-        Ok(served?)
+        served?;
+        Ok(engine.await.context("the engine ended by a panic")??)
     }
 }
 

@@ -45,8 +45,7 @@ enum Cause {
 struct Worker {
     engine: Arc<Engine>,
     plans: Arc<Plans>,
-    /// Targets with a step under way, never two of one; and whether another is due right after it.
-    stepping: Mutex<HashMap<TargetId, bool>>,
+    stepping: Arc<Stepping>,
     /// Jobs that are followed, by target.
     followed: Mutex<HashMap<TargetId, (String, CancellationToken)>>,
     steps: Arc<Semaphore>,
@@ -64,7 +63,7 @@ pub async fn run(engine: Arc<Engine>, plans: Arc<Plans>, held: watch::Receiver<O
         steps: Arc::new(Semaphore::new(engine.bounds.steps_at_once)),
         engine,
         plans,
-        stepping: Mutex::default(),
+        stepping: Arc::default(),
         followed: Mutex::default(),
         tasks: TaskTracker::new(),
         hints,
@@ -112,13 +111,7 @@ impl Worker {
     /// Begins a step of one target, unless one is under way. A hint is dropped then, for that step looks anyway; what
     /// was given out by the store is not given out again for a long time, and so comes right after it.
     fn begin(self: &Arc<Self>, target: TargetId, lease: Lease, cause: Cause) {
-        match lock(&self.stepping).entry(target) {
-            Entry::Occupied(mut again) => {
-                *again.get_mut() |= cause == Cause::Due;
-                return;
-            }
-            Entry::Vacant(place) => place.insert(false),
-        };
+        let Some(turn) = self.stepping.begin(target, cause) else { return };
         let worker = Arc::clone(self);
         let span = tracing::info_span!("step", %target, cluster = Empty, rollout = Empty, error = Empty);
         self.tasks.spawn(
@@ -127,7 +120,7 @@ impl Worker {
                 let permit = Arc::clone(&worker.steps).acquire_owned().await;
                 let left = take(&worker.engine, &worker.plans, target, lease, &worker.held).await;
                 drop(permit);
-                let again = lock(&worker.stepping).remove(&target) == Some(true);
+                let again = turn.end();
                 worker.after(target, left);
                 if again && !worker.stop.is_cancelled() {
                     worker.begin(target, lease, Cause::Due);
@@ -215,7 +208,81 @@ impl Worker {
     }
 }
 
+/// Targets with a step under way, never two of one; and whether another is due right after it.
+#[derive(Default)]
+struct Stepping(Mutex<HashMap<TargetId, bool>>);
+
+impl Stepping {
+    /// The target's turn, unless a step of it is under way.
+    fn begin(self: &Arc<Self>, target: TargetId, cause: Cause) -> Option<Turn> {
+        match lock(&self.0).entry(target) {
+            Entry::Occupied(mut again) => {
+                *again.get_mut() |= cause == Cause::Due;
+                return None;
+            }
+            Entry::Vacant(place) => place.insert(false),
+        };
+        Some(Turn { stepping: Arc::clone(self), target: Some(target) })
+    }
+}
+
+/// One target's step. However it ends, by a panic too, another one may begin.
+struct Turn {
+    stepping: Arc<Stepping>,
+    /// `None` once it has ended.
+    target: Option<TargetId>,
+}
+
+impl Turn {
+    /// Ends it; tells whether another step is due right after it.
+    fn end(mut self) -> bool {
+        self.give_up()
+    }
+
+    fn give_up(&mut self) -> bool {
+        self.target.take().is_some_and(|target| lock(&self.stepping.0).remove(&target) == Some(true))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
 /// What the locks guard stays consistent between any two statements, so a panic elsewhere spoils nothing.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Timestamp;
+    use crate::system::SystemEntropy;
+
+    #[tokio::test]
+    async fn a_step_that_panics_leaves_room_for_the_next() {
+        let stepping = Arc::new(Stepping::default());
+        let target = TargetId::new(Timestamp::from_micros(0), &SystemEntropy);
+        let turn = stepping.begin(target, Cause::Due).unwrap();
+        assert!(stepping.begin(target, Cause::Hint).is_none(), "one step of a target at a time");
+        let step = tokio::spawn(async move {
+            let _turn = turn;
+            unreachable!("as a bug would");
+        });
+        assert!(step.await.is_err());
+        assert!(stepping.begin(target, Cause::Due).is_some());
+    }
+
+    #[test]
+    fn what_became_due_during_a_step_follows_it() {
+        let stepping = Arc::new(Stepping::default());
+        let target = TargetId::new(Timestamp::from_micros(0), &SystemEntropy);
+        for (cause, follows) in [(Cause::Due, true), (Cause::Hint, false)] {
+            let turn = stepping.begin(target, Cause::Due).unwrap();
+            assert!(stepping.begin(target, cause).is_none());
+            assert_eq!(turn.end(), follows);
+        }
+    }
 }

@@ -100,7 +100,7 @@ impl Hub {
                     inventories_at_once: 4,
                 },
             };
-            engine::run(Arc::new(engine), CancellationToken::new()).await;
+            engine::run(Arc::new(engine), CancellationToken::new()).await.unwrap();
         });
         *self.daemon.lock().unwrap() = Some(Daemon { runtime });
     }
