@@ -119,7 +119,7 @@ pub(super) fn task_reason(task: &Task) -> Option<String> {
         TaskState::Pending { not_before: Some(at) } => Some(format!("tried again from {at} on")),
         TaskState::Failed { reason, .. } => Some(reason.clone()),
         TaskState::Skipped { reason, .. } => Some(reason.to_string()),
-        TaskState::NotStarted { blocked_by } => Some(format!("not started: {blocked_by} failed before")),
+        TaskState::NotStarted { blocked_by } => Some(format!("not started: blocked by {blocked_by}")),
         TaskState::Pending { not_before: None } | TaskState::Running { .. } | TaskState::Succeeded { .. } => None,
     }
 }

@@ -175,7 +175,7 @@ impl std::fmt::Display for Deferral {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "is")]
 pub enum SkipReason {
-    /// The cluster was removed.
+    /// The cluster was removed, or the resource was before its Job was created.
     Removed,
     /// A person said so.
     Operator {
@@ -186,7 +186,7 @@ pub enum SkipReason {
     },
     /// It was at the target version already.
     AlreadyThere,
-    /// The rollout was aborted before it started.
+    /// The rollout was aborted before it was done.
     Aborted,
     /// The rollout's deadline passed before it was done: it is owed.
     Owed {
@@ -198,11 +198,11 @@ pub enum SkipReason {
 impl std::fmt::Display for SkipReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Removed => write!(f, "the cluster was removed"),
+            Self::Removed => write!(f, "it was removed"),
             Self::Operator { by, remark } if remark.is_empty() => write!(f, "skipped by {by}"),
             Self::Operator { by, remark } => write!(f, "skipped by {by}: {remark}"),
             Self::AlreadyThere => write!(f, "already at the target version"),
-            Self::Aborted => write!(f, "the rollout was aborted before it started"),
+            Self::Aborted => write!(f, "the rollout was aborted before it was done"),
             Self::Owed { reason } => write!(f, "owed: {reason}"),
         }
     }

@@ -47,6 +47,11 @@ pub enum Finish {
     },
     /// The rollout was aborted; what was done is done.
     Aborted,
+    /// The rollout's deadline passed: no further task begins, and what is left is owed.
+    Owed {
+        /// Why, in a sentence.
+        reason: String,
+    },
 }
 
 /// What a fresh reading says before a task starts.
@@ -103,6 +108,10 @@ pub fn next<'a>(
     };
     match rollout.verdict() {
         Some(Verdict::Aborted { .. }) => return Next::Finish(Finish::Aborted),
+        // A task that was begun is brought to its end, by further attempts too: half an upgrade is worse than debt.
+        Some(Verdict::Failed { reason }) if task.attempts == 0 => {
+            return Next::Finish(Finish::Owed { reason: reason.clone() });
+        }
         Some(Verdict::Succeeded { .. } | Verdict::Failed { .. }) | None => {}
     }
     let deadline = running_since + rules.cluster_deadline;
@@ -131,8 +140,20 @@ pub fn outside_window(next: &Next<'_>, windows: &[Window], zone: &Zone, now: Tim
     }
 }
 
+/// When the cluster was last disturbed by us: replicas settle from then on. That it was deferred in between gives them
+/// no more time with slots held.
+pub fn disturbed_at(tasks: &[Task], first_started: Timestamp) -> Timestamp {
+    let ends = tasks.iter().filter_map(|task| match task.state {
+        TaskState::Succeeded { at } | TaskState::Failed { at, .. } => Some(at),
+        // After a failed attempt: the end of its backoff, before which nothing is asked.
+        TaskState::Pending { not_before } => not_before,
+        TaskState::Running { .. } | TaskState::Skipped { .. } | TaskState::NotStarted { .. } => None,
+    });
+    ends.chain([first_started]).max().unwrap_or(first_started)
+}
+
 /// What to do about `task`, which is `planned`, given a fresh reading. `settling_since` is when the cluster was last
-/// disturbed: when the target started, or its previous task ended.
+/// disturbed ([`disturbed_at`]).
 pub fn before_task(
     task: &Task,
     planned: &PlannedTask,
@@ -142,7 +163,9 @@ pub fn before_task(
     now: Timestamp,
 ) -> BeforeTask {
     let state = match &reading.resource {
-        ResourceSeen::Gone => return BeforeTask::Fail("it no longer exists".to_owned()),
+        // Volumes come and go, and what is not there any more needs no upgrade: the rest of the cluster does.
+        ResourceSeen::Gone if task.attempts == 0 => return BeforeTask::Skip(SkipReason::Removed),
+        ResourceSeen::Gone => return BeforeTask::Fail("it vanished while we worked on it".to_owned()),
         ResourceSeen::Found(state) => state,
     };
     if let Some(by) = &reading.busy {
@@ -334,8 +357,38 @@ mod tests {
         assert_eq!(decided(&task(0), &planned(), &behind), BeforeTask::Defer(Deferral::ControlPlane { found }));
         let drifted = reading(state(&Version::new(3, 4, 0)));
         assert!(matches!(decided(&task(0), &planned(), &drifted), BeforeTask::Fail(_)));
+    }
+
+    #[test]
+    fn what_was_removed_before_its_job_was_created_is_skipped_and_afterwards_has_vanished() {
         let gone = Reading { resource: ResourceSeen::Gone, ..reading(state(&FROM)) };
-        assert!(matches!(decided(&task(0), &planned(), &gone), BeforeTask::Fail(_)));
+        assert_eq!(decided(&task(0), &planned(), &gone), BeforeTask::Skip(SkipReason::Removed));
+        assert!(matches!(decided(&task(1), &planned(), &gone), BeforeTask::Fail(_)));
+    }
+
+    #[test]
+    fn replicas_settle_from_the_last_end_of_ours_and_a_restart_of_the_target_is_none() {
+        let ended = |state| Task { state, ..task(1) };
+        assert_eq!(disturbed_at(&[task(0)], at(5)), at(5));
+        let failed_once = ended(TaskState::Pending { not_before: Some(at(90)) });
+        assert_eq!(disturbed_at(&[ended(TaskState::Succeeded { at: at(50) }), failed_once], at(5)), at(90));
+        assert_eq!(disturbed_at(&[ended(TaskState::Succeeded { at: at(50) }), task(0)], at(5)), at(50));
+    }
+
+    #[test]
+    fn past_the_rollouts_deadline_what_was_begun_ends_and_nothing_else_begins() {
+        let reason = "the rollout's deadline passed".to_owned();
+        let stopping = RolloutState::Stopping { verdict: Verdict::Failed { reason: reason.clone() } };
+        let rules = Rules::of(&strategy());
+        let next = |task: &Task| match next(&stopping, std::slice::from_ref(task), &[planned()], at(0), &rules, at(10))
+        {
+            Next::Finish(finish) => Some(finish),
+            Next::Consider(_) | Next::WaitUntil { .. } => None,
+        };
+        assert_eq!(next(&task(0)), Some(Finish::Owed { reason }));
+        assert_eq!(next(&task(1)), None);
+        let done = Task { state: TaskState::Succeeded { at: at(5) }, ..task(1) };
+        assert_eq!(next(&done), Some(Finish::Succeeded));
     }
 
     #[test]

@@ -11,7 +11,9 @@ use crate::domain::inventory::Condition;
 use crate::domain::plan::PlannedTask;
 use crate::domain::target::{SkipReason, TargetState, Task, TaskState};
 use crate::domain::{AttemptId, ResourceRef, Timestamp};
-use crate::engine::decide::target::{BeforeTask, Finish, Next, Reading, before_task, next, outside_window};
+use crate::engine::decide::target::{
+    BeforeTask, Finish, Next, Reading, before_task, disturbed_at, next, outside_window,
+};
 use crate::openebs::control_plane;
 use crate::openebs::job::{AttemptOrder, build};
 
@@ -46,7 +48,8 @@ pub(super) async fn next_task(scene: &mut Scene<'_>, edge: &Edge) -> Result<Left
         )?;
         let control_plane = control_plane::is_at(&operators, what.resource.kind, &what.to);
         let reading = Reading { control_plane, busy, unused, resource };
-        let settling_since = disturbed_at(scene.draft.tasks(), since);
+        let first_started = scene.draft.work.target.first_started_at.unwrap_or(since);
+        let settling_since = disturbed_at(scene.draft.tasks(), first_started);
         match before_task(&task, what, &reading, settling_since, &scene.rules, now) {
             BeforeTask::Attempt => {
                 if !intend(scene, &task, what, now) {
@@ -80,18 +83,6 @@ async fn unused(edge: &Edge, resource: &ResourceRef, attached: Attached) -> Resu
         Attached::Refuse => inventory::unused(edge, resource).await,
         Attached::Allow | Attached::Warn => Ok(Condition::Holds),
     }
-}
-
-/// When the cluster was last disturbed by us: replicas settle from then on.
-fn disturbed_at(tasks: &[Task], started: Timestamp) -> Timestamp {
-    let ends = tasks.iter().filter_map(|task| match task.state {
-        TaskState::Succeeded { at } | TaskState::Failed { at, .. } => Some(at),
-        TaskState::Pending { .. }
-        | TaskState::Running { .. }
-        | TaskState::Skipped { .. }
-        | TaskState::NotStarted { .. } => None,
-    });
-    ends.chain([started]).max().unwrap_or(started)
 }
 
 /// The attempt's names, before anything is created; `false` if the task failed instead.
@@ -144,7 +135,7 @@ fn skip(scene: &mut Scene<'_>, task: &Task, what: &PlannedTask, reason: SkipReas
         event.because(reason.to_string()).with("resource", what.resource.to_string())
     });
     scene.draft.task(task.id, TaskState::Skipped { at: now, reason });
-    scene.draft.does(format!("{} is done", what.resource));
+    scene.draft.does(format!("{} is skipped", what.resource));
 }
 
 fn fail(scene: &mut Scene<'_>, task: &Task, what: &PlannedTask, reason: String, now: Timestamp) {
@@ -175,6 +166,14 @@ async fn finish_target(scene: &mut Scene<'_>, finish: Finish, at: Timestamp) -> 
             }
             scene.draft.event(EventType::TargetSkipped, |event| event.because(SkipReason::Aborted.to_string()));
             TargetState::Skipped { at, reason: SkipReason::Aborted }
+        }
+        Finish::Owed { reason } => {
+            for task in open {
+                scene.draft.task(task, TaskState::NotStarted { blocked_by: "the rollout's deadline".to_owned() });
+            }
+            let reason = SkipReason::Owed { reason };
+            scene.draft.event(EventType::TargetSkipped, |event| event.because(reason.to_string()));
+            TargetState::Skipped { at, reason }
         }
     };
     scene.draft.become_now(state);
