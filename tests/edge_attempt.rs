@@ -107,6 +107,8 @@ impl Try {
             job_uid: None,
             upgrade_task_uid: None,
             cancelled: None,
+            completed_seen_at: None,
+            resource_before: None,
             end: None,
         };
         Self { resource, attempt, objects }

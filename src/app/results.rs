@@ -37,7 +37,8 @@ pub struct ResultView {
     pub job: Option<NamedObject>,
     /// The last attempt's UpgradeTask.
     pub upgrade_task: Option<NamedObject>,
-    /// What was seen last: conditions, UpgradeTask, Pods and their logs, the resource. Only when asked for.
+    /// What was seen last: conditions, UpgradeTask, Pods and their logs, the resource; and how the
+    /// resource was before. Only when asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<serde_json::Value>,
 }
@@ -100,6 +101,7 @@ fn view(plan: &Plan, row: ResultRow, with_evidence: bool) -> Option<ResultView> 
     let last = last_attempt.as_ref();
     let ended = last.and_then(|attempt| attempt.end.as_ref());
     let evidence = ended.filter(|_| with_evidence).and_then(|end| serde_json::to_value(&end.evidence).ok());
+    let evidence = evidence.map(|seen| with_before(seen, last));
     Some(ResultView {
         cluster: cluster_name,
         resource: (&planned.resource).into(),
@@ -119,6 +121,15 @@ fn view(plan: &Plan, row: ResultRow, with_evidence: bool) -> Option<ResultView> 
     })
 }
 
+/// What was seen last, and beside it the resource as it was before.
+fn with_before(mut seen: serde_json::Value, attempt: Option<&Attempt>) -> serde_json::Value {
+    let before = attempt.and_then(|attempt| serde_json::to_value(attempt.resource_before.as_ref()?).ok());
+    if let (Some(before), Some(seen)) = (before, seen.as_object_mut()) {
+        seen.insert("resource_before".to_owned(), before);
+    }
+    seen
+}
+
 const fn ended_at(state: &TaskState) -> Option<Timestamp> {
     match state {
         TaskState::Succeeded { at } | TaskState::Failed { at, .. } | TaskState::Skipped { at, .. } => Some(*at),
@@ -130,6 +141,6 @@ const fn ended_at(state: &TaskState) -> Option<Timestamp> {
 pub(super) fn attempt_reason(attempt: &Attempt) -> Option<String> {
     match &attempt.end.as_ref()?.outcome {
         Outcome::Succeeded { warning } => warning.clone(),
-        Outcome::Failed { reason, .. } => Some(reason.clone()),
+        Outcome::NotBegun { reason } | Outcome::Failed { reason, .. } => Some(reason.clone()),
     }
 }

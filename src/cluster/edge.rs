@@ -87,6 +87,12 @@ impl Edge {
         })
     }
 
+    /// The same cluster, with OpenEBS in another namespace: a rollout stays where its plan put it.
+    #[must_use]
+    pub fn within(self, namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..self }
+    }
+
     /// What the credential says of itself, if it is a service account's token: whether it should be renewed.
     pub fn own_token(&self) -> Option<&AccountToken> {
         self.own_token.as_deref()

@@ -44,17 +44,21 @@ pub async fn observe(edge: &Edge, look: &Look<'_>) -> Result<Observation, EdgeEr
         JobSeen::Active { uid } if overdue => edge.why_no_pod(namespace, uid).await?,
         _ => None,
     };
-    let resource = if has_ended(&job, attempt) {
+    let resource = if has_ended(&job, attempt, left) {
         Some(inventory::read_resource(edge, resource, resource_namespace).await?)
     } else {
         None
     };
-    Ok(Observation { at, job, upgrade_task: upgrade_tasks::seen(upgrade_task, attempt.id)?, pods, no_pod, resource })
+    Ok(Observation { at, job, upgrade_task: upgrade_tasks::seen(upgrade_task, attempt)?, pods, no_pod, resource })
 }
 
 /// The Job of our name: ours, or somebody else's.
 fn whose(job: &Job, attempt: &Attempt) -> Result<JobSeen, EdgeError> {
     let (meta, uid) = (&job.metadata, ours::uid(&job.metadata)?);
+    // The one that we created, whatever somebody wrote on it since.
+    if attempt.job_uid.as_ref() == Some(&uid) {
+        return Ok(jobs::seen(job, uid, 0));
+    }
     // The attempt's id is the hub's as well: no other hub has it, unless its store was copied.
     let differs = differs_in(ATTEMPT, ours::label(meta, ATTEMPT), &attempt.id.to_string())
         .or_else(|| differs_in(SPEC_HASH, ours::annotation(meta, SPEC_HASH), &attempt.spec_hash));
@@ -64,16 +68,52 @@ fn whose(job: &Job, attempt: &Attempt) -> Result<JobSeen, EdgeError> {
     })
 }
 
-/// Whether the recorded Job will do nothing more. A Job that was replaced, or is gone, counts as ended.
-fn has_ended(job: &JobSeen, attempt: &Attempt) -> bool {
+/// Whether the recorded Job will do nothing more. A Job that was replaced, or is gone, counts as ended once no Pod of it
+/// is left: deleting a Job may orphan its Pod. So does one that failed: older servers say so before its Pod has ended.
+fn has_ended(job: &JobSeen, attempt: &Attempt, pods_left: u32) -> bool {
     if let (Some(recorded), Some(uid)) = (attempt.job_uid.as_deref(), job.uid())
         && recorded != uid
     {
-        return true;
+        return pods_left == 0;
     }
     match job {
-        JobSeen::Complete { .. } | JobSeen::Failed { .. } | JobSeen::Suspended { pods_left: 0, .. } => true,
-        JobSeen::Absent => attempt.job_uid.is_some(),
-        JobSeen::Active { .. } | JobSeen::Suspended { .. } | JobSeen::Foreign { .. } => false,
+        JobSeen::Complete { .. } => true,
+        JobSeen::Failed { .. } | JobSeen::Suspended { .. } => pods_left == 0,
+        JobSeen::Absent => attempt.job_uid.is_some() && pods_left == 0,
+        JobSeen::Active { .. } | JobSeen::Foreign { .. } | JobSeen::Unseen => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_job_that_we_recorded_is_ours_whatever_somebody_wrote_on_it() {
+        let mut attempt: Attempt = serde_json::from_value(serde_json::json!({
+            "id": "0190b3f0-0000-7000-8000-000000000001", "task": "0190b3f0-0000-7000-8000-000000000002", "number": 1,
+            "job_name": "fl-x", "upgrade_task_name": "upgrade-x", "spec_hash": "5e", "intended_at": 0, "deadline": 0,
+        }))
+        .unwrap();
+        let stripped: Job =
+            serde_json::from_value(serde_json::json!({"metadata": {"name": "fl-x", "uid": "u"}})).unwrap();
+        assert!(matches!(whose(&stripped, &attempt), Ok(JobSeen::Foreign { .. })));
+        attempt.job_uid = Some("u".into());
+        assert_eq!(whose(&stripped, &attempt), Ok(JobSeen::Active { uid: "u".into() }));
+    }
+
+    #[test]
+    fn a_job_that_is_over_has_not_ended_while_a_pod_of_it_lives() {
+        let attempt: Attempt = serde_json::from_value(serde_json::json!({
+            "id": "0190b3f0-0000-7000-8000-000000000001", "task": "0190b3f0-0000-7000-8000-000000000002", "number": 1,
+            "job_name": "fl-x", "upgrade_task_name": "upgrade-x", "spec_hash": "5e", "intended_at": 0, "deadline": 0,
+            "job_uid": "u",
+        }))
+        .unwrap();
+        let failed = JobSeen::Failed { uid: "u".into(), reason: String::new(), message: String::new() };
+        for over in [JobSeen::Absent, JobSeen::Complete { uid: "another".into() }, failed] {
+            assert!(!has_ended(&over, &attempt, 1), "{over:?}");
+            assert!(has_ended(&over, &attempt, 0), "{over:?}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use super::EdgeError;
 use super::edge::{Edge, at, checked, impossible};
 use super::nouns::PODS;
 use super::text::{plain, plain_lines};
+use crate::domain::Timestamp;
 use crate::domain::observation::PodSeen;
 use crate::openebs::job::CONTAINER;
 
@@ -36,10 +37,12 @@ impl Edge {
     /// The Pods with that controller UID, each with its end and the end of its log if it has ended.
     pub(super) async fn pods_of_job(&self, namespace: &str, job_uid: &str) -> Result<PodsSeen, EdgeError> {
         let all: Vec<Pod> = self.list(&PODS, Some(namespace), &of_job(checked(job_uid)?)).await?;
-        let all: Vec<PodSeen> = all.iter().map(pod_seen).collect();
-        let left = all.iter().filter(|pod| !has_ended(&pod.phase)).count();
+        let mut all: Vec<PodSeen> = all.iter().map(pod_seen).collect();
+        // Those that have not ended are waited for by name.
+        all.sort_by_key(PodSeen::has_ended);
+        let left = all.iter().filter(|pod| !pod.has_ended()).count();
         let mut pods: Vec<PodSeen> = all.into_iter().take(PODS_MAX).collect();
-        for pod in pods.iter_mut().filter(|pod| pod.exit_code.is_some() || has_ended(&pod.phase)) {
+        for pod in pods.iter_mut().filter(|pod| pod.exit_code.is_some() || pod.has_ended()) {
             // Evidence, not a verdict: a node that is gone took the log with it, and the right to read may be missing.
             pod.log_tail = self.log_tail(namespace, &pod.name, CONTAINER).await.ok();
         }
@@ -53,11 +56,6 @@ impl Edge {
         let request = at(&PODS, Some(namespace))?.logs(checked(pod)?, &params).map_err(impossible)?;
         Ok(tail(&self.send(request, None).await?))
     }
-}
-
-/// Whether a Pod of this phase will never run again.
-pub(super) fn has_ended(phase: &str) -> bool {
-    matches!(phase, "Succeeded" | "Failed")
 }
 
 /// The last [`LOG_BYTES_MAX`] bytes, from the beginning of a line where there is one.
@@ -83,6 +81,7 @@ fn pod_seen(pod: &Pod) -> PodSeen {
             .map_or_else(|| "Unknown".to_owned(), |phase| plain(phase, 32)),
         waiting: waiting(pod).map(|reason| plain(&reason, 200)),
         exit_code: ended.map(|ended| ended.exit_code),
+        leaves_at: pod.metadata.deletion_timestamp.as_ref().map(|at| Timestamp::from_jiff(at.0)),
         termination: ended
             .and_then(|ended| ended.message.as_deref().or(ended.reason.as_deref()))
             .map(|message| plain(message, TERMINATION_CHARS_MAX)),

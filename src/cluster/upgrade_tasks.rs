@@ -7,7 +7,7 @@ use super::edge::Edge;
 use super::nouns::UPGRADE_TASKS;
 use super::ours::{self, Created};
 use super::text::plain;
-use crate::domain::AttemptId;
+use crate::domain::Attempt;
 use crate::domain::observation::UpgradeTaskSeen;
 use crate::openebs::UpgradeTask;
 use crate::openebs::job::{ATTEMPT, MANAGED_BY};
@@ -45,16 +45,19 @@ impl Edge {
     }
 }
 
-/// Whose an UpgradeTask is, and what it says.
-pub(super) fn seen(task: Option<UpgradeTask>, attempt: AttemptId) -> Result<UpgradeTaskSeen, EdgeError> {
+/// Whose an UpgradeTask is, and what it says. One of another UID than recorded counts as somebody else's.
+pub(super) fn seen(task: Option<UpgradeTask>, attempt: &Attempt) -> Result<UpgradeTaskSeen, EdgeError> {
     let Some(task) = task else { return Ok(UpgradeTaskSeen::Absent) };
     let uid = ours::uid(&task.metadata)?;
     let status = bounded(task.status);
     let theirs = ours::label(&task.metadata, ATTEMPT);
-    if theirs == Some(&attempt.to_string()) {
+    let labelled = theirs == Some(&attempt.id.to_string());
+    let replaces = attempt.upgrade_task_uid.as_deref().filter(|recorded| *recorded != uid);
+    if labelled && replaces.is_none() {
         return Ok(UpgradeTaskSeen::Ours { uid, status });
     }
     let whose = match (theirs, ours::label(&task.metadata, MANAGED_BY)) {
+        (Some(_), _) if labelled => format!("made in place of ours, which had UID {}", replaces.unwrap_or_default()),
         (Some(theirs), _) => format!("attempt {}", plain(theirs, 80)),
         (None, Some(manager)) => format!("managed by {}", plain(manager, 80)),
         (None, None) => "made by an upgrade Job or by hand".to_owned(),
@@ -93,6 +96,14 @@ fn bounded(status: UpgradeTaskStatus) -> UpgradeTaskStatus {
 mod tests {
     use super::*;
 
+    fn attempt() -> Attempt {
+        serde_json::from_value(serde_json::json!({
+            "id": "0190b3f0-0000-7000-8000-000000000001", "task": "0190b3f0-0000-7000-8000-000000000002", "number": 1,
+            "job_name": "fl-x", "upgrade_task_name": "upgrade-x", "spec_hash": "5e", "intended_at": 0, "deadline": 0,
+        }))
+        .unwrap()
+    }
+
     fn task(labels: &serde_json::Value) -> UpgradeTask {
         serde_json::from_value(serde_json::json!({
             "apiVersion": "openebs.io/v1alpha1", "kind": "UpgradeTask",
@@ -104,17 +115,23 @@ mod tests {
 
     #[test]
     fn an_upgrade_task_is_ours_only_with_this_attempts_label() {
-        let attempt: AttemptId = "0190b3f0-0000-7000-8000-000000000001".parse().unwrap();
-        let whose = |labels| match seen(Some(task(&labels)), attempt).unwrap() {
+        let mut attempt = attempt();
+        let id = attempt.id.to_string();
+        let whose = |attempt: &Attempt, labels| match seen(Some(task(&labels)), attempt).unwrap() {
             UpgradeTaskSeen::Other { whose, .. } => whose,
             UpgradeTaskSeen::Ours { .. } => "ours".to_owned(),
             UpgradeTaskSeen::Absent => "nobody's".to_owned(),
         };
-        assert_eq!(whose(serde_json::json!({ATTEMPT: attempt.to_string()})), "ours");
-        assert_eq!(whose(serde_json::json!({ATTEMPT: "other"})), "attempt other");
-        assert_eq!(whose(serde_json::json!({MANAGED_BY: "kurl"})), "managed by kurl");
-        assert_eq!(whose(serde_json::json!({})), "made by an upgrade Job or by hand");
-        assert_eq!(seen(None, attempt), Ok(UpgradeTaskSeen::Absent));
+        let labelled = serde_json::json!({ATTEMPT: id});
+        assert_eq!(whose(&attempt, labelled.clone()), "ours");
+        assert_eq!(whose(&attempt, serde_json::json!({ATTEMPT: "other"})), "attempt other");
+        assert_eq!(whose(&attempt, serde_json::json!({MANAGED_BY: "kurl"})), "managed by kurl");
+        assert_eq!(whose(&attempt, serde_json::json!({})), "made by an upgrade Job or by hand");
+        assert_eq!(seen(None, &attempt), Ok(UpgradeTaskSeen::Absent));
+        attempt.upgrade_task_uid = Some("u".into());
+        assert_eq!(whose(&attempt, labelled.clone()), "ours");
+        attempt.upgrade_task_uid = Some("v".into());
+        assert_eq!(whose(&attempt, labelled), "made in place of ours, which had UID v");
     }
 
     #[test]

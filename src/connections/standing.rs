@@ -60,11 +60,11 @@ impl Connections {
     /// Notes that a cluster answered.
     pub async fn note_answer(&self, cluster: &Cluster) -> Result<(), StoreError> {
         let now = self.around.clock.now();
-        let Reach { seen_at, failing } = &cluster.reach;
+        let Reach { seen_at, failing, back_at: _ } = &cluster.reach;
         if failing.is_none() && seen_at.is_some_and(|at| now.since(at) < ANSWER_NOTED_EVERY) {
             return Ok(());
         }
-        self.store.record_reach(cluster.id, &Reach { seen_at: Some(now), failing: None }).await
+        self.store.record_reach(cluster.id, &cluster.reach.answered(now)).await
     }
 
     /// Notes what an error says of a cluster: a refusal is an answer, too, and one that answers as another cluster goes
@@ -84,6 +84,6 @@ impl Connections {
     ) -> Result<(), StoreError> {
         let since = cluster.reach.failing.as_ref().map_or_else(|| self.around.clock.now(), |failing| failing.since);
         let failing = Some(Failing { since, error: error.to_string() });
-        self.store.record_reach(cluster.id, &Reach { seen_at: cluster.reach.seen_at, failing }).await
+        self.store.record_reach(cluster.id, &Reach { failing, ..cluster.reach.clone() }).await
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::observation::Observation;
+use super::observation::{Observation, ResourceSeen};
 use super::{AttemptId, TaskId, Timestamp};
 
 /// One try at a task; its names are stored before anything is created in the cluster.
@@ -22,7 +22,8 @@ pub struct Attempt {
     pub spec_hash: String,
     /// When the intent was committed.
     pub intended_at: Timestamp,
-    /// When the Job must have ended by itself: from then on it is suspended.
+    /// When the Job must have ended by itself: from then on it is suspended. Counts from the Job's creation, and not
+    /// while nothing was created and the cluster is not seen.
     pub deadline: Timestamp,
     /// The Job's UID, once it is known that it was created.
     pub job_uid: Option<String>,
@@ -30,6 +31,11 @@ pub struct Attempt {
     pub upgrade_task_uid: Option<String>,
     /// Why the hub suspends, or suspended, the Job.
     pub cancelled: Option<CancelCause>,
+    /// Since when its Job is known to have completed, if the resource did not prove the rest at once. Time in which the
+    /// cluster is not seen moves it on.
+    pub completed_seen_at: Option<Timestamp>,
+    /// The resource as it was read before the attempt.
+    pub resource_before: Option<ResourceSeen>,
     /// How it ended; `None` while it has not.
     pub end: Option<AttemptEnd>,
 }
@@ -42,6 +48,11 @@ pub enum CancelCause {
     Deadline,
     /// Somebody aborted the rollout or skipped the cluster.
     Operator {
+        /// Who.
+        by: String,
+    },
+    /// Somebody else was at work on the resource before its Job was created: the name is taken, and nothing was begun.
+    Busy {
         /// Who.
         by: String,
     },
@@ -66,6 +77,11 @@ pub enum Outcome {
     Succeeded {
         /// What the UpgradeTask said against it.
         warning: Option<String>,
+    },
+    /// Its Job was surely never created: it counts as no attempt.
+    NotBegun {
+        /// Why, in a sentence.
+        reason: String,
     },
     /// It failed.
     Failed {

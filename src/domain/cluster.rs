@@ -76,6 +76,18 @@ pub struct Reach {
     pub seen_at: Option<Timestamp>,
     /// Since when it does not answer, and what happened; `None` while it answers.
     pub failing: Option<Failing>,
+    /// When it answered again after it last had not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back_at: Option<Timestamp>,
+}
+
+impl Reach {
+    /// As it is once the cluster has answered at `now`.
+    #[must_use]
+    pub fn answered(&self, now: Timestamp) -> Self {
+        let back_at = if self.failing.is_some() { Some(now) } else { self.back_at };
+        Self { seen_at: Some(now), failing: None, back_at }
+    }
 }
 
 /// What happens when a cluster does not answer.

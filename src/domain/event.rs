@@ -108,14 +108,20 @@ event_types! {
     TaskFailed = "task.failed",
     /// An attempt's names were committed, before anything was created.
     AttemptIntended = "attempt.intended",
+    /// It was decided that an attempt's Job shall not run, or not run on.
+    AttemptCancelled = "attempt.cancelled",
     /// An UpgradeTask was created.
     UpgradeTaskCreated = "upgrade_task.created",
     /// A left-over UpgradeTask was deleted, with what it said.
     UpgradeTaskDeleted = "upgrade_task.deleted",
+    /// An UpgradeTask has another UID than was recorded.
+    UpgradeTaskReplaced = "upgrade_task.replaced",
     /// A Job was created.
     JobCreated = "job.created",
     /// A Job of ours was found and taken over.
     JobAdopted = "job.adopted",
+    /// A Job's name was taken by a Job that never runs, so that a creation still on its way comes to nothing.
+    JobFenced = "job.fenced",
     /// A Job was suspended.
     JobSuspended = "job.suspended",
     /// A suspended Job of ours was taken away, long after its attempt.

@@ -67,6 +67,8 @@ pub enum JobSeen {
         /// The condition's message.
         message: String,
     },
+    /// Nobody could look: the cluster was removed.
+    Unseen,
     /// A Job of our name that is not ours, or of another attempt or content: a conflict, for a person.
     Foreign {
         /// Its UID.
@@ -80,7 +82,7 @@ impl JobSeen {
     /// The UID of the Job that was seen.
     pub fn uid(&self) -> Option<&str> {
         match self {
-            Self::Absent => None,
+            Self::Absent | Self::Unseen => None,
             Self::Active { uid }
             | Self::Suspended { uid, .. }
             | Self::Complete { uid }
@@ -125,10 +127,20 @@ pub struct PodSeen {
     pub waiting: Option<String>,
     /// How the container `upgrade` ended.
     pub exit_code: Option<i32>,
+    /// When it was to have left, if it was told to leave: after that only a node that does not answer keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaves_at: Option<Timestamp>,
     /// The container's termination message, cut to 4 KiB.
     pub termination: Option<String>,
     /// The log's tail, cut to 16 KiB; read when the Pod has ended.
     pub log_tail: Option<String>,
+}
+
+impl PodSeen {
+    /// Whether it will never run again.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.phase.as_str(), "Succeeded" | "Failed")
+    }
 }
 
 /// The resource as seen by one fresh read.

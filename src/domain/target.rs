@@ -35,7 +35,7 @@ pub enum TargetState {
     Pending,
     /// It holds a slot.
     Running {
-        /// Since when.
+        /// Since when; time in which its cluster was not seen moves it on.
         since: Timestamp,
         /// Its cluster has not been seen since then, while a Job may run.
         unseen_since: Option<Timestamp>,

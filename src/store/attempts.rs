@@ -4,14 +4,15 @@ use super::StoreError;
 use super::failure::exactly_one;
 use super::session::{Columns, Session, Value, statements};
 use super::writer::Change;
-use crate::domain::attempt::AttemptEnd;
+use crate::domain::attempt::{AttemptEnd, Outcome};
 use crate::domain::{Attempt, TargetId, TaskId};
 
 macro_rules! attempt_columns {
     () => {
         "attempts.id, attempts.task, attempts.number, attempts.job_name, attempts.upgrade_task_name, \
          attempts.spec_hash, attempts.intended_at_us, attempts.deadline_us, attempts.job_uid, \
-         attempts.upgrade_task_uid, attempts.cancelled, attempts.ended"
+         attempts.upgrade_task_uid, attempts.cancelled, attempts.completed_seen_at_us, attempts.resource_before, \
+         attempts.ended"
     };
 }
 pub(super) use attempt_columns;
@@ -30,13 +31,17 @@ statements! {
         update tasks set attempts = $3, open_attempt = null
         where id = $1 and target = $2 and (open_attempt = $4
             or (open_attempt is null and attempts = $3 - 1 and attempts < attempts_allowed))";
-    // What was intended stays as it was committed; what is found out is added; what ended is not touched.
+    // What was not begun costs no attempt, though its number and the names made from it are used up.
+    GRANT_ANOTHER = "update tasks set attempts_allowed = attempts_allowed + 1 where id = $1 and target = $2";
+    // What was intended stays as it was committed, but for the deadline, which counts from the Job's creation; what is
+    // found out is added; what ended is not touched.
     SAVE = "
         insert into attempts (id, task, number, job_name, upgrade_task_name, spec_hash, intended_at_us, deadline_us,
-            job_uid, upgrade_task_uid, cancelled, ended_at_us, ended)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-        on conflict (id) do update set job_uid = excluded.job_uid, upgrade_task_uid = excluded.upgrade_task_uid,
-            cancelled = excluded.cancelled, ended_at_us = excluded.ended_at_us, ended = excluded.ended
+            job_uid, upgrade_task_uid, cancelled, completed_seen_at_us, resource_before, ended_at_us, ended)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+        on conflict (id) do update set deadline_us = excluded.deadline_us, job_uid = excluded.job_uid,
+            upgrade_task_uid = excluded.upgrade_task_uid, cancelled = excluded.cancelled,
+            completed_seen_at_us = excluded.completed_seen_at_us, ended_at_us = excluded.ended_at_us, ended = excluded.ended
             where attempts.ended_at_us is null and attempts.task = excluded.task
                 and attempts.number = excluded.number and attempts.job_name = excluded.job_name
                 and attempts.spec_hash = excluded.spec_hash";
@@ -56,11 +61,17 @@ pub(super) async fn save(change: &mut Change<'_>, target: TargetId, attempt: &At
         job_uid,
         upgrade_task_uid,
         cancelled,
+        completed_seen_at,
+        resource_before,
         end,
     } = attempt;
     let guard = if end.is_none() { HOLD_OPEN } else { CLOSE };
     let values = vec![Value::text(task), Value::text(target), (*number).into(), Value::text(id)];
     exactly_one(change.session.run(guard, values).await?, || format!("attempt {number} of task {task}"))?;
+    if matches!(end, Some(AttemptEnd { outcome: Outcome::NotBegun { .. }, .. })) {
+        let values = vec![Value::text(task), Value::text(target)];
+        exactly_one(change.session.run(GRANT_ANOTHER, values).await?, || format!("task {task}"))?;
+    }
     let values = vec![
         Value::text(id),
         Value::text(task),
@@ -73,6 +84,8 @@ pub(super) async fn save(change: &mut Change<'_>, target: TargetId, attempt: &At
         job_uid.clone().into(),
         upgrade_task_uid.clone().into(),
         cancelled.as_ref().map_or(Ok(Value::Text(None)), Value::json)?,
+        (*completed_seen_at).into(),
+        resource_before.as_ref().map_or(Ok(Value::Text(None)), Value::json)?,
         end.as_ref().map(|end| end.at).into(),
         end.as_ref().map_or(Ok(Value::Text(None)), Value::json)?,
     ];
@@ -104,6 +117,8 @@ pub(super) fn attempt(columns: &mut Columns<'_>) -> Result<Attempt, StoreError> 
         job_uid: columns.text_if_any()?,
         upgrade_task_uid: columns.text_if_any()?,
         cancelled: columns.json_if_any()?,
+        completed_seen_at: columns.time_if_any()?,
+        resource_before: columns.json_if_any()?,
         end: columns.json_if_any::<AttemptEnd>()?,
     })
 }

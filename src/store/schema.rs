@@ -33,6 +33,10 @@ const LAYOUTS: &[Layout] = &[
         sqlite: include_str!("../../migrations/sqlite/0005_clusters.sql"),
         postgres: include_str!("../../migrations/postgres/0005_clusters.sql"),
     },
+    Layout {
+        sqlite: include_str!("../../migrations/sqlite/0006_attempts_in_sight.sql"),
+        postgres: include_str!("../../migrations/postgres/0006_attempts_in_sight.sql"),
+    },
 ];
 
 /// The layout that this version works with.

@@ -12,6 +12,7 @@ use fleetlift::domain::plan::PlannedTask;
 use fleetlift::domain::{
     Attempt, AttemptId, Clock, HubId, ResourceKind, ResourceRef, RolloutId, TaskId, Timestamp, Version,
 };
+use fleetlift::engine::decide::Rules;
 use fleetlift::engine::decide::attempt::{Action, Step, next_step};
 use fleetlift::metrics::Metrics;
 use fleetlift::openebs::job::{AttemptObjects, AttemptOrder, build, job_name};
@@ -24,6 +25,16 @@ pub const TO: Version = Version::new(3, 6, 0);
 
 /// How long the Job may take, by the hub's clock.
 const DEADLINE: Duration = Duration::from_mins(30);
+
+const RULES: Rules = Rules {
+    attempts: 1,
+    backoff_first: Duration::from_secs(1),
+    backoff_longest: Duration::from_secs(1),
+    task_deadline: DEADLINE,
+    cluster_deadline: DEADLINE,
+    settle_deadline: DEADLINE,
+    retry_every: DEADLINE,
+};
 
 /// The machine's clock, put forward when a test wants a deadline to pass.
 #[derive(Default)]
@@ -102,6 +113,8 @@ impl Hand {
             job_uid: None,
             upgrade_task_uid: None,
             cancelled: None,
+            completed_seen_at: None,
+            resource_before: None,
             end: None,
         };
         Self { edge, clock, attempt, objects, wanted_off: None, resource, namespace: cluster.namespace.clone() }
@@ -116,7 +129,7 @@ impl Hand {
     /// One look and what follows from it, done.
     pub async fn step(&mut self) -> (Step, Observation) {
         let seen = self.look().await;
-        let step = next_step(&self.attempt, (&FROM, &TO), self.wanted_off.as_ref(), &seen, self.clock.now());
+        let step = next_step(&self.attempt, (&FROM, &TO), self.wanted_off.as_ref(), &seen, &RULES, self.clock.now());
         if let Step::Act(action) = &step {
             self.act(action).await;
         }
@@ -151,7 +164,7 @@ impl Hand {
     pub async fn failure(&mut self) -> (FailureClass, String) {
         match self.end().await.0 {
             Outcome::Failed { reason, class } => (class, reason),
-            Outcome::Succeeded { .. } => panic!("it must not succeed"),
+            other @ (Outcome::Succeeded { .. } | Outcome::NotBegun { .. }) => panic!("it must fail: {other:?}"),
         }
     }
 
@@ -177,6 +190,7 @@ impl Hand {
                 let fenced = self.edge.fence_job(&objects.fence()).await.unwrap();
                 attempt.job_uid = Some(fenced.uid().to_owned());
             }
+            Action::AwaitSettling => attempt.completed_seen_at = Some(self.clock.now()),
         }
     }
 }

@@ -10,7 +10,7 @@ use fleetlift::domain::observation::ResourceSeen;
 use fleetlift::domain::{ResourceKind, ResourceRef};
 use fleetlift::engine::decide::attempt::{Action, Step};
 use k8s_openapi::api::batch::v1::Job;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, PropagationPolicy};
 use serde_json::json;
 
 use crate::hand::Hand;
@@ -65,25 +65,33 @@ async fn complete_but_not_at_target_is_a_contradiction_that_shows_both() {
 }
 
 #[tokio::test]
-async fn complete_but_not_rolled_out_is_a_contradiction() {
+async fn complete_but_not_rolled_out_is_a_contradiction_once_it_had_time_to_settle() {
     let world = World::new().await;
     let mut hand = world.running().await;
     world.node.keep_from_ready(POOL);
     bring_to(&world.cluster, &pool(), "3.6.0").await;
     world.node.end(&hand.attempt.job_name, Ending::Succeeds).await;
+    world.node.verdict(&hand.attempt.job_name).await;
+    let waits = hand.until_waiting().await;
+    assert!(waits.contains("rolled out"), "{waits}");
+    hand.clock.forward(Duration::from_mins(31));
     let (class, reason) = hand.failure().await;
     assert_eq!(class, FailureClass::Contradiction);
     assert!(reason.contains("rolled out"), "{reason}");
 }
 
 #[tokio::test]
-async fn complete_but_unhealthy_is_a_contradiction() {
+async fn complete_but_unhealthy_is_a_contradiction_once_it_had_time_to_settle() {
     let world = World::new().await;
     let mut hand = world.running().await;
     world.upgraded().await;
     let offline = json!({"status": {"phase": "OFFLINE"}});
     world.cluster.merge("cstor.openebs.io/v1", "CStorPoolInstance", POOL, &offline).await;
     world.node.end(&hand.attempt.job_name, Ending::Succeeds).await;
+    world.node.verdict(&hand.attempt.job_name).await;
+    let waits = hand.until_waiting().await;
+    assert!(waits.contains("OFFLINE"), "{waits}");
+    hand.clock.forward(Duration::from_mins(31));
     let (class, reason) = hand.failure().await;
     assert_eq!(class, FailureClass::Contradiction);
     assert!(reason.contains("OFFLINE"), "{reason}");
@@ -141,6 +149,35 @@ async fn a_job_that_was_deleted_is_lost() {
     let (class, reason) = hand.failure().await;
     assert_eq!(class, FailureClass::Lost);
     assert!(reason.contains("gone"), "{reason}");
+}
+
+/// Deleting a Job over the API orphans its Pod by default: it works on, and nothing else may start.
+#[tokio::test]
+async fn a_job_that_was_deleted_without_its_pod_is_not_judged_before_that_has_ended() {
+    let world = World::new().await;
+    let mut hand = world.running().await;
+    let jobs: Api<Job> = world.cluster.api();
+    let name = hand.attempt.job_name.clone();
+    let pod = world.node.running_pod(&name).await;
+    let orphan = DeleteParams { propagation_policy: Some(PropagationPolicy::Orphan), ..DeleteParams::default() };
+    jobs.delete(&name, &orphan).await.unwrap();
+    until("it is gone", || async { jobs.get_opt(&name).await.unwrap().is_none().then_some(()) }).await;
+    let waits = hand.until_waiting().await;
+    assert!(waits.contains(&format!("Pod {pod} of it still runs")), "{waits}");
+    world.node.end_pod(&pod, Ending::Succeeds).await;
+    assert_eq!(hand.failure().await.0, FailureClass::Lost);
+}
+
+#[tokio::test]
+async fn a_job_of_ours_that_somebody_stripped_of_its_labels_is_still_ours() {
+    let world = World::new().await;
+    let mut hand = world.running().await;
+    let strip = Patch::Merge(json!({"metadata": {"labels": null, "annotations": null}}));
+    let jobs: Api<Job> = world.cluster.api();
+    jobs.patch(&hand.attempt.job_name, &PatchParams::default(), &strip).await.unwrap();
+    assert!(matches!(hand.step().await.0, Step::Wait { .. }));
+    hand.clock.forward(Duration::from_mins(31));
+    assert_eq!(hand.failure().await.0, FailureClass::Deadline);
 }
 
 #[tokio::test]

@@ -208,6 +208,8 @@ impl Scene {
             job_uid: None,
             upgrade_task_uid: None,
             cancelled: None,
+            completed_seen_at: None,
+            resource_before: None,
             end: None,
         }
     }

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use fleetlift::audit::chain;
 use fleetlift::domain::Timestamp;
+use fleetlift::domain::attempt::Outcome;
 use fleetlift::domain::budget::{Claim, Scope, Usage};
 use fleetlift::domain::cluster::{ClusterState, Failing, Reach, SealedCredential, Sealing, StoredCredential};
 use fleetlift::domain::event::{Event, EventType, Subject};
+use fleetlift::domain::observation::ResourceSeen;
 use fleetlift::domain::rollout::{Approval, PauseCause, RolloutState, Verdict, Wave};
 use fleetlift::domain::target::{Deferral, SkipReason, Target, TargetState, Task, TaskState};
 use fleetlift::domain::{InventoryDigest, PlanDigest};
@@ -56,6 +58,7 @@ macro_rules! promises {
             a_slow_daemon_that_nobody_missed_keeps_its_epoch,
             an_attempt_is_written_before_and_closed_once,
             one_attempt_of_a_task_is_open_and_no_more_than_allowed,
+            an_attempt_that_was_not_begun_costs_none,
             a_failed_target_can_be_tried_again,
             results_come_in_the_order_of_the_plan,
             events_form_one_chain_whoever_writes,
@@ -108,7 +111,7 @@ pub async fn a_cluster_comes_back_as_it_was_registered(backend: &dyn Backend) {
     assert_eq!(store.cluster_named("berlin").await.unwrap(), cluster);
     assert_eq!(store.credential(cluster.id).await.unwrap().sealed, credential);
     let failing = Some(Failing { since: NOW, error: "refused\0 by a hostile one".into() });
-    let reach = Reach { seen_at: Some(NOW), failing };
+    let reach = Reach { seen_at: Some(NOW), failing, back_at: Some(NOW) };
     store.record_reach(cluster.id, &reach).await.unwrap();
     assert_eq!(store.cluster(cluster.id).await.unwrap(), fleetlift::domain::cluster::Cluster { reach, ..cluster });
     assert!(matches!(store.cluster_named("rome").await, Err(StoreError::NotFound { what: "cluster", .. })));
@@ -279,6 +282,7 @@ pub async fn a_silent_cluster_is_tried_ever_more_rarely_and_apart_from_the_other
     let silent_since = |minutes: u64| Reach {
         seen_at: None,
         failing: Some(Failing { since: NOW + Duration::from_mins(minutes), error: "no route".into() }),
+        back_at: None,
     };
     // As the engine asks: inventories are read every quarter of an hour, and nobody twice in a minute.
     let due = |silent: bool, minutes: u64| {
@@ -300,7 +304,7 @@ pub async fn a_silent_cluster_is_tried_ever_more_rarely_and_apart_from_the_other
     store.record_reach(b, &silent_since(0)).await.unwrap();
     let order = due(true, 100).await;
     assert_eq!(order, [b, a]);
-    store.record_reach(a, &Reach { seen_at: Some(NOW), failing: None }).await.unwrap();
+    store.record_reach(a, &Reach { seen_at: Some(NOW), failing: None, back_at: None }).await.unwrap();
     let answering = due(false, 102).await;
     assert!(answering.contains(&a) && !answering.contains(&b), "{answering:?}");
 }
@@ -723,6 +727,7 @@ pub async fn an_attempt_is_written_before_and_closed_once(backend: &dyn Backend)
     let scene = Scene::new(backend, 1).await;
     let fence = scene.running(0).await;
     let mut attempt = scene.attempt(0, 1);
+    attempt.resource_before = Some(ResourceSeen::Gone);
     let mut commit = scene.step(0, fence);
     commit.attempt = Some(attempt.clone());
     commit.tasks = vec![(scene.tasks[0].id, TaskState::Running { since: NOW })];
@@ -731,10 +736,15 @@ pub async fn an_attempt_is_written_before_and_closed_once(backend: &dyn Backend)
     assert_eq!(work.open_attempt, Some(attempt.clone()));
     assert_eq!((work.tasks[0].attempts, work.tasks[0].open_attempt), (1, Some(attempt.id)));
     attempt.job_uid = Some("uid".into());
+    // The Job's own time counts from its creation, and what it left may settle: a restarted daemon must know until when.
+    attempt.deadline = attempt.deadline + Duration::from_mins(40);
+    attempt.completed_seen_at = Some(NOW);
     let fence = scene_fence(&scene, scene.targets[0].id).await;
     let mut commit = scene.step(0, fence);
     commit.attempt = Some(attempt.clone());
     scene.store.commit_target(commit, vec![]).await.unwrap();
+    let work = scene.store.target_work(scene.targets[0].id).await.unwrap();
+    assert_eq!(work.open_attempt, Some(attempt.clone()));
     // What was intended is not rewritten.
     let fence = scene_fence(&scene, scene.targets[0].id).await;
     let mut commit = scene.step(0, fence);
@@ -772,6 +782,21 @@ pub async fn one_attempt_of_a_task_is_open_and_no_more_than_allowed(backend: &dy
     commit(ended(&second)).await.unwrap();
     assert!(is_conflict(commit(third).await), "two were allowed");
     assert_eq!(scene.store.attempts(scene.tasks[0].id).await.unwrap().len(), 2);
+}
+
+pub async fn an_attempt_that_was_not_begun_costs_none(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 1).await;
+    let fence = scene.running(0).await;
+    let allowed = scene.tasks[0].attempts_allowed;
+    let mut closed = ended(&scene.attempt(0, 1));
+    if let Some(end) = &mut closed.end {
+        end.outcome = Outcome::NotBegun { reason: "Job/theirs is working on it".into() };
+    }
+    let mut commit = scene.step(0, fence);
+    commit.attempt = Some(closed);
+    scene.store.commit_target(commit, vec![]).await.unwrap();
+    let task = scene.store.target_work(scene.targets[0].id).await.unwrap().tasks.remove(0);
+    assert_eq!((task.attempts, task.attempts_allowed), (1, allowed + 1), "its number is used up, its try is not");
 }
 
 pub async fn a_failed_target_can_be_tried_again(backend: &dyn Backend) {

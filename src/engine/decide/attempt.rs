@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use crate::domain::attempt::{CancelCause, FailureClass, Outcome};
 use crate::domain::inventory::Condition;
-use crate::domain::observation::{JobSeen, Observation, ResourceSeen, Standing, UpgradeTaskSeen};
+use crate::domain::observation::{JobSeen, Observation, PodSeen, ResourceSeen, Standing, UpgradeTaskSeen};
 use crate::domain::{Attempt, Timestamp, Version};
 use crate::openebs::outcome;
 use crate::openebs::termination::Termination;
+
+use super::Rules;
 
 /// How often an attempt is looked at when no watch tells of a change: the floor under the watch.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -18,6 +20,17 @@ pub const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How soon an attempt is looked at again when something is expected within moments: a Pod that ends after its Job was
 /// suspended, a Job that a moment ago did not exist.
 pub const LOOK_AGAIN_SOON: Duration = Duration::from_millis(500);
+
+/// How often a Pod is looked at that should have left long ago: only a person who knows its node can help.
+const LOOK_AT_THE_STUCK: Duration = Duration::from_mins(1);
+
+/// How long after its own deadline a Job is given to have ended by itself, before the hub suspends it.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// When a Job that is created at `now` must have ended by itself.
+pub fn deadline(now: Timestamp, rules: &Rules) -> Timestamp {
+    now + rules.task_deadline + GRACE
+}
 
 /// What an attempt needs now.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,6 +76,27 @@ pub enum Action {
     },
     /// Take the Job's name with a suspended Job, so that a creation still on its way finds it taken.
     FenceJob,
+    /// Store since when the Job is known to have completed: what it left may take a while to settle.
+    AwaitSettling,
+}
+
+/// The attempt as it is now that its cluster answers, if that differs: time in which nobody could look counts against
+/// nothing that only our own sight can tell. A Job that was recorded is bound by its cluster's clock, which went on.
+/// `running_since` is when the target was started last: what was deferred with its attempt open begins its time anew.
+pub fn in_sight_again(
+    attempt: &Attempt,
+    running_since: Timestamp,
+    unseen_since: Option<Timestamp>,
+    rules: &Rules,
+    now: Timestamp,
+) -> Option<Attempt> {
+    let silence = unseen_since.map_or(Duration::ZERO, |since| now.since(since));
+    let mut again = attempt.clone();
+    if attempt.job_uid.is_none() && attempt.cancelled.is_none() {
+        again.deadline = (attempt.deadline + silence).max(deadline(running_since, rules));
+    }
+    again.completed_seen_at = attempt.completed_seen_at.map(|at| (at + silence).max(running_since));
+    (again != *attempt).then_some(again)
 }
 
 /// What an attempt needs now. `wanted_off` is set when the rollout wants its Jobs gone.
@@ -71,14 +105,16 @@ pub fn next_step(
     (from, to): (&Version, &Version),
     wanted_off: Option<&CancelCause>,
     seen: &Observation,
+    rules: &Rules,
     now: Timestamp,
 ) -> Step {
     if let (Some(recorded), Some(uid)) = (attempt.job_uid.as_deref(), seen.job.uid())
         && recorded != uid
     {
-        return judge_lost(from, to, seen, &format!("its Job was replaced by one with UID {uid}"));
+        return judge_lost(from, to, seen, &format!("its Job was replaced by one with UID {uid}"), now);
     }
     match (&seen.job, attempt.job_uid.as_deref()) {
+        (JobSeen::Unseen, _) => Step::Wait { time: LOOK_AGAIN, doing: "its Job is not seen".to_owned() },
         (JobSeen::Foreign { why, .. }, _) => {
             failed(FailureClass::Conflict, format!("Job {} is not ours: {why}", attempt.job_name))
         }
@@ -89,16 +125,40 @@ pub fn next_step(
             Step::Act(Action::Adopt { job_uid: uid.clone() })
         }
         (JobSeen::Absent, None) => before_the_job(attempt, wanted_off, seen, now),
-        (JobSeen::Absent, Some(_)) => judge_lost(from, to, seen, "its Job is gone"),
+        (JobSeen::Absent, Some(_)) => judge_lost(from, to, seen, "its Job is gone", now),
         (JobSeen::Active { uid }, Some(_)) => while_it_runs(attempt, wanted_off, uid, seen, now),
         (JobSeen::Suspended { pods_left: 0, .. }, Some(_)) => judge_suspended(attempt, from, to, seen),
-        (JobSeen::Suspended { pods_left, .. }, Some(_)) => Step::Wait {
-            time: LOOK_AGAIN_SOON,
-            doing: format!("Job {} is suspended, {pods_left} Pod still ends", attempt.job_name),
-        },
-        (JobSeen::Complete { .. }, Some(_)) => judge_complete(attempt, from, to, seen, now),
-        (JobSeen::Failed { reason, message, .. }, Some(_)) => judge_failed(from, to, seen, reason, message),
+        (JobSeen::Suspended { pods_left, .. }, Some(_)) => {
+            let what = format!("Job {} is suspended, {pods_left} Pod still ends", attempt.job_name);
+            pod_ends(&what, seen.pods.iter().find(|pod| !pod.has_ended()), now)
+        }
+        (JobSeen::Complete { .. }, Some(_)) => judge_complete(attempt, from, to, seen, rules, now),
+        (JobSeen::Failed { reason, message, .. }, Some(_)) => judge_failed(from, to, seen, reason, message, now),
     }
+}
+
+/// The Job is over, and a Pod of it is not: it may still be at work, and nothing else may start. That is no failure.
+fn while_a_pod_lives(what: &str, seen: &Observation, now: Timestamp) -> Option<Step> {
+    let pod = seen.pods.iter().find(|pod| !pod.has_ended())?;
+    Some(pod_ends(&format!("{what}, and Pod {} of it still runs", pod.name), Some(pod), now))
+}
+
+/// A Pod that was told to leave is gone within moments, or with its node: as long again as it is overdue.
+fn pod_ends(what: &str, pod: Option<&PodSeen>, now: Timestamp) -> Step {
+    let Some((pod, leaves_at)) = pod.and_then(|pod| Some((pod, pod.leaves_at?))) else {
+        return Step::Wait { time: LOOK_AGAIN, doing: what.to_owned() };
+    };
+    let overdue = now.since(leaves_at);
+    let doing = if overdue < LOOK_AT_THE_STUCK {
+        what.to_owned()
+    } else {
+        let name = &pod.name;
+        format!(
+            "{what}: it should have left by {leaves_at}; if its node is gone for good, delete it by force \
+             (kubectl delete pod {name} --force)"
+        )
+    };
+    Step::Wait { time: overdue.clamp(LOOK_AGAIN_SOON, LOOK_AT_THE_STUCK), doing }
 }
 
 /// No Job of ours was ever seen: it may have been asked for, so its name is the only thing that may be relied on.
@@ -158,28 +218,38 @@ fn doing(attempt: &Attempt, seen: &Observation) -> String {
     .unwrap_or_else(|| format!("Job {} runs", attempt.job_name))
 }
 
-fn judge_complete(attempt: &Attempt, from: &Version, to: &Version, seen: &Observation, now: Timestamp) -> Step {
+/// A version does not change by itself any more; replicas and targets connect anew for a while, and an API server that
+/// comes back forbids for a while.
+fn judge_complete(
+    attempt: &Attempt,
+    from: &Version,
+    to: &Version,
+    seen: &Observation,
+    rules: &Rules,
+    now: Timestamp,
+) -> Step {
     let Some(resource) = &seen.resource else { return read_the_resource() };
-    match shortfall(from, to, resource) {
-        None => Step::End(Outcome::Succeeded { warning: complaint(&seen.upgrade_task) }),
-        Some(Shortfall::Gone) => failed(FailureClass::Vanished, "the resource is gone".to_owned()),
-        Some(Shortfall::Is(what)) => failed(FailureClass::Contradiction, format!("the Job completed, but {what}")),
-        // Unknown is never success, and no failure either: an API server that comes back forbids for a while.
-        Some(Shortfall::Unknown(what)) if now < attempt.deadline => Step::Wait {
-            time: LOOK_AGAIN.min(attempt.deadline.since(now)),
-            doing: format!("the Job completed, and it cannot be told whether that is all: {what}"),
-        },
-        Some(Shortfall::Unknown(what)) => failed(
-            FailureClass::Contradiction,
-            format!(
-                "the Job completed, but until {} it could not be told whether that is all: {what}",
-                attempt.deadline
-            ),
-        ),
+    let what = match shortfall(from, to, resource) {
+        None => return Step::End(Outcome::Succeeded { warning: complaint(&seen.upgrade_task) }),
+        Some(Shortfall::Gone) => return failed(FailureClass::Vanished, "the resource is gone".to_owned()),
+        Some(Shortfall::Is(what)) => {
+            return failed(FailureClass::Contradiction, format!("the Job completed, but {what}"));
+        }
+        Some(Shortfall::MaySettle(what)) => what,
+    };
+    let Some(completed) = attempt.completed_seen_at else { return Step::Act(Action::AwaitSettling) };
+    let until = completed + rules.settle_deadline;
+    if now >= until {
+        return failed(FailureClass::Contradiction, format!("the Job completed, but still at {until} {what}"));
     }
+    let doing = format!("the Job completed, but {what} (waiting until {until} at most)");
+    Step::Wait { time: LOOK_AGAIN.min(until.since(now)), doing }
 }
 
-fn judge_failed(from: &Version, to: &Version, seen: &Observation, reason: &str, message: &str) -> Step {
+fn judge_failed(from: &Version, to: &Version, seen: &Observation, reason: &str, message: &str, now: Timestamp) -> Step {
+    if let Some(wait) = while_a_pod_lives("the Job failed", seen, now) {
+        return wait;
+    }
     let Some(resource) = &seen.resource else { return read_the_resource() };
     let said =
         last_words(seen).or_else(|| complaint(&seen.upgrade_task)).or_else(|| seen.pods.iter().find_map(pod_end));
@@ -190,6 +260,9 @@ fn judge_failed(from: &Version, to: &Version, seen: &Observation, reason: &str, 
 }
 
 fn judge_suspended(attempt: &Attempt, from: &Version, to: &Version, seen: &Observation) -> Step {
+    if let Some(CancelCause::Busy { by }) = &attempt.cancelled {
+        return Step::End(Outcome::NotBegun { reason: format!("{by} is working on it") });
+    }
     let Some(resource) = &seen.resource else { return read_the_resource() };
     let (class, why) = match &attempt.cancelled {
         Some(CancelCause::Deadline) => {
@@ -198,12 +271,17 @@ fn judge_suspended(attempt: &Attempt, from: &Version, to: &Version, seen: &Obser
             (FailureClass::Deadline, format!("it had not ended at {}{last}", attempt.deadline))
         }
         Some(CancelCause::Operator { by }) => (FailureClass::Cancelled, format!("cancelled by {by}")),
-        None => (FailureClass::Cancelled, format!("somebody suspended Job {}", attempt.job_name)),
+        Some(CancelCause::Busy { .. }) | None => {
+            (FailureClass::Cancelled, format!("somebody suspended Job {}", attempt.job_name))
+        }
     };
     after_the_fact(class, from, to, resource, why)
 }
 
-fn judge_lost(from: &Version, to: &Version, seen: &Observation, why: &str) -> Step {
+fn judge_lost(from: &Version, to: &Version, seen: &Observation, why: &str, now: Timestamp) -> Step {
+    if let Some(wait) = while_a_pod_lives(why, seen, now) {
+        return wait;
+    }
     let Some(resource) = &seen.resource else { return read_the_resource() };
     after_the_fact(FailureClass::Lost, from, to, resource, why.to_owned())
 }
@@ -224,10 +302,10 @@ fn after_the_fact(class: FailureClass, from: &Version, to: &Version, resource: &
 enum Shortfall {
     /// The resource is gone.
     Gone,
-    /// This.
+    /// This, for good.
     Is(String),
-    /// It could not be told.
-    Unknown(String),
+    /// This, which may pass; or it could not be told.
+    MaySettle(String),
 }
 
 /// What is missing for success, if anything.
@@ -238,8 +316,8 @@ fn shortfall(from: &Version, to: &Version, resource: &ResourceSeen) -> Option<Sh
     };
     let lacks = |condition: &Condition, what: &str| match condition {
         Condition::Holds => None,
-        Condition::Fails(why) => Some(Shortfall::Is(format!("it is not {what}: {why}"))),
-        Condition::Unknown(why) => Some(Shortfall::Unknown(why.clone())),
+        Condition::Fails(why) => Some(Shortfall::MaySettle(format!("it is not {what}: {why}"))),
+        Condition::Unknown(why) => Some(Shortfall::MaySettle(format!("it cannot be told whether it is {what}: {why}"))),
     };
     let what = match state.standing(from, to) {
         Standing::AtTarget => {
@@ -283,7 +361,7 @@ fn last_words(seen: &Observation) -> Option<String> {
     said.filter(|said| said.phase == "Error").map(|said| said.sentence()).find(|sentence| !sentence.is_empty())
 }
 
-fn pod_end(pod: &crate::domain::observation::PodSeen) -> Option<String> {
+fn pod_end(pod: &PodSeen) -> Option<String> {
     let code = pod.exit_code.filter(|&code| code != 0)?;
     let said = pod.termination.as_deref().filter(|said| !said.is_empty());
     Some(match said {
@@ -293,7 +371,7 @@ fn pod_end(pod: &crate::domain::observation::PodSeen) -> Option<String> {
 }
 
 /// A Pod that its node evicted or lost may have had no last word.
-fn ended_by_its_node(pod: &crate::domain::observation::PodSeen) -> Option<String> {
+fn ended_by_its_node(pod: &PodSeen) -> Option<String> {
     let why = pod.waiting.as_deref().filter(|_| pod.phase == "Failed")?;
     Some(format!("Pod {} was ended by its node: {why}", pod.name))
 }
@@ -309,10 +387,10 @@ fn failed(class: FailureClass, reason: String) -> Step {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{Zeros, at};
+    use super::super::tests::{Zeros, at, strategy};
     use super::*;
     use crate::domain::inventory::SeenVersion;
-    use crate::domain::observation::{PodSeen, ResourceState};
+    use crate::domain::observation::ResourceState;
     use crate::domain::{AttemptId, TaskId};
     use crate::openebs::upgrade_task::{StepStatus, UpgradeTaskStatus};
 
@@ -333,7 +411,25 @@ mod tests {
             job_uid: job_uid.map(str::to_owned),
             upgrade_task_uid: None,
             cancelled: None,
+            completed_seen_at: None,
+            resource_before: None,
             end: None,
+        }
+    }
+
+    fn rules() -> Rules {
+        Rules::of(&strategy())
+    }
+
+    fn pod(phase: &str, leaves_at: Option<Timestamp>) -> PodSeen {
+        PodSeen {
+            name: "fl-x-1".into(),
+            phase: phase.into(),
+            waiting: None,
+            exit_code: None,
+            leaves_at,
+            termination: None,
+            log_tail: None,
         }
     }
 
@@ -380,7 +476,7 @@ mod tests {
     }
 
     fn step(attempt: &Attempt, seen: &Observation) -> Step {
-        next_step(attempt, (&FROM, &TO), None, seen, at(10))
+        next_step(attempt, (&FROM, &TO), None, seen, &rules(), at(10))
     }
 
     fn complete() -> JobSeen {
@@ -417,30 +513,97 @@ mod tests {
 
     #[test]
     fn a_complete_job_with_the_resource_elsewhere_is_a_contradiction_that_shows_both() {
-        for unhealthy in [false, true] {
+        let mut saw = seen(complete());
+        saw.resource = Some(resource("3.5.0"));
+        let (class, reason) = reason_of(step(&attempt(Some(UID)), &saw));
+        assert_eq!(class, FailureClass::Contradiction);
+        assert!(reason.starts_with("the Job completed, but ") && reason.contains("3.5.0"), "{reason}");
+    }
+
+    #[test]
+    fn what_a_complete_job_left_may_settle_for_a_while_from_when_that_was_first_seen() {
+        let ill = Condition::Fails("1 of 3 replicas are in sync".into());
+        let hidden = Condition::Unknown("the right to list statefulsets.apps is missing".into());
+        for (condition, word) in [(ill, "in sync"), (hidden, "statefulsets")] {
             let mut saw = seen(complete());
-            saw.resource = Some(resource(if unhealthy { "3.6.0" } else { "3.5.0" }));
-            if let (true, Some(ResourceSeen::Found(state))) = (unhealthy, &mut saw.resource) {
-                state.healthy = Condition::Fails("1 of 3 replicas are in sync".into());
+            saw.resource = Some(resource("3.6.0"));
+            if let Some(ResourceSeen::Found(state)) = &mut saw.resource {
+                state.healthy = condition;
             }
-            let (class, reason) = reason_of(step(&attempt(Some(UID)), &saw));
+            let mut attempt = attempt(Some(UID));
+            let at_time = |attempt: &Attempt, now| next_step(attempt, (&FROM, &TO), None, &saw, &rules(), now);
+            let first_seen = attempt.deadline + Duration::from_hours(1);
+            assert_eq!(at_time(&attempt, first_seen), Step::Act(Action::AwaitSettling), "not judged unseen");
+            attempt.completed_seen_at = Some(first_seen);
+            let Step::Wait { doing, .. } = at_time(&attempt, first_seen) else { unreachable!("it was judged") };
+            assert!(doing.contains(word), "{doing}");
+            let (class, reason) = reason_of(at_time(&attempt, first_seen + rules().settle_deadline));
             assert_eq!(class, FailureClass::Contradiction);
-            assert!(reason.starts_with("the Job completed, but "), "{reason}");
+            assert!(reason.contains(word), "{reason}");
         }
     }
 
     #[test]
-    fn a_complete_job_whose_resource_cannot_be_read_in_full_is_read_again_until_its_deadline() {
-        let mut saw = seen(complete());
-        saw.resource = Some(resource("3.6.0"));
-        if let Some(ResourceSeen::Found(state)) = &mut saw.resource {
-            state.rolled_out = Condition::Unknown("the right to list statefulsets.apps is missing".into());
+    fn time_in_which_nobody_could_look_counts_against_nothing_that_had_not_begun_or_settles() {
+        let hour = Duration::from_hours(1);
+        let again =
+            |attempt: &Attempt, since, unseen| in_sight_again(attempt, since, unseen, &rules(), at(5_000) + hour);
+        let waiting = attempt(None);
+        assert_eq!(again(&waiting, at(0), None), None);
+        let later = again(&waiting, at(0), Some(at(5_000))).unwrap();
+        assert_eq!(later.deadline, waiting.deadline + hour);
+        let deferred = again(&waiting, at(4_000), None).unwrap();
+        assert_eq!(deferred.deadline, deadline(at(4_000), &rules()), "it was deferred meanwhile");
+        assert_eq!(again(&attempt(Some(UID)), at(4_000), Some(at(5_000))), None, "its Job's time went on");
+        let settling = Attempt { completed_seen_at: Some(at(900)), ..attempt(Some(UID)) };
+        assert_eq!(again(&settling, at(0), Some(at(5_000))).unwrap().completed_seen_at, Some(at(900) + hour));
+    }
+
+    #[test]
+    fn an_attempt_whose_job_nobody_saw_fails_only_by_a_deadline_that_passed_in_sight() {
+        let attempt = attempt(None);
+        let saw = seen(JobSeen::Absent);
+        let late = next_step(&attempt, (&FROM, &TO), None, &saw, &rules(), attempt.deadline);
+        assert_eq!(late, Step::Act(Action::Cancel(CancelCause::Deadline)));
+        let again = in_sight_again(&attempt, at(0), Some(at(20)), &rules(), attempt.deadline).unwrap();
+        let returned = next_step(&again, (&FROM, &TO), None, &saw, &rules(), attempt.deadline);
+        assert_eq!(returned, Step::Act(Action::CreateUpgradeTask), "nothing happened yet");
+    }
+
+    #[test]
+    fn nothing_is_judged_while_a_pod_of_a_job_that_is_over_lives() {
+        for job in [JobSeen::Absent, JobSeen::Complete { uid: "another".into() }, failed_job()] {
+            let mut saw = seen(job);
+            saw.pods = vec![pod("Running", None)];
+            let Step::Wait { doing, .. } = step(&attempt(Some(UID)), &saw) else { unreachable!("it was judged") };
+            assert!(doing.contains("Pod fl-x-1 of it still runs"), "{doing}");
+            saw.pods = vec![pod("Failed", None)];
+            saw.resource = Some(resource("3.5.0"));
+            reason_of(step(&attempt(Some(UID)), &saw));
         }
-        let attempt = attempt(Some(UID));
-        let Step::Wait { doing, .. } = step(&attempt, &saw) else { unreachable!("it was judged") };
-        assert!(doing.contains("statefulsets"), "{doing}");
-        let late = next_step(&attempt, (&FROM, &TO), None, &saw, attempt.deadline);
-        assert_eq!(reason_of(late).0, FailureClass::Contradiction);
+    }
+
+    #[test]
+    fn a_pod_that_does_not_leave_is_looked_at_less_and_less_often_and_its_remedy_is_named() {
+        let mut saw = seen(JobSeen::Suspended { uid: UID.into(), pods_left: 1 });
+        saw.pods = vec![pod("Running", Some(at(100)))];
+        let waits = |second| match next_step(&attempt(Some(UID)), (&FROM, &TO), None, &saw, &rules(), at(second)) {
+            Step::Wait { time, doing } => (time, doing.contains("kubectl delete pod fl-x-1 --force")),
+            other => unreachable!("it still ends, got {other:?}"),
+        };
+        assert_eq!(waits(90), (LOOK_AGAIN_SOON, false), "it has its time to leave");
+        assert_eq!(waits(110), (Duration::from_secs(10), false));
+        assert_eq!(waits(100_000), (LOOK_AT_THE_STUCK, true));
+    }
+
+    #[test]
+    fn an_attempt_that_found_the_resource_busy_takes_the_name_and_counts_for_nothing() {
+        let mut attempt = attempt(None);
+        attempt.cancelled = Some(CancelCause::Busy { by: "Job/theirs".into() });
+        assert_eq!(step(&attempt, &seen(JobSeen::Absent)), Step::Act(Action::FenceJob));
+        attempt.job_uid = Some(UID.into());
+        let fenced = step(&attempt, &seen(JobSeen::Suspended { uid: UID.into(), pods_left: 0 }));
+        assert_eq!(fenced, Step::End(Outcome::NotBegun { reason: "Job/theirs is working on it".into() }));
     }
 
     #[test]
@@ -448,14 +611,7 @@ mod tests {
         let mut saw = seen(failed_job());
         saw.resource = Some(resource("3.5.0"));
         assert!(reason_of(step(&attempt(Some(UID)), &saw)).1.contains("BackoffLimitExceeded"));
-        saw.pods = vec![PodSeen {
-            name: "fl-x-1".into(),
-            phase: "Failed".into(),
-            waiting: None,
-            exit_code: Some(255),
-            termination: Some("boom".into()),
-            log_tail: None,
-        }];
+        saw.pods = vec![PodSeen { exit_code: Some(255), termination: Some("boom".into()), ..pod("Failed", None) }];
         assert!(reason_of(step(&attempt(Some(UID)), &saw)).1.contains("exit code 255: boom"));
         let evicted = PodSeen {
             waiting: Some("Evicted: The node was low on resource: memory.".into()),
@@ -530,7 +686,8 @@ mod tests {
     #[test]
     fn past_its_deadline_the_cause_is_stored_then_the_job_suspended_then_its_pods_awaited() {
         let saw = seen(JobSeen::Active { uid: UID.into() });
-        let late = |attempt: &Attempt, saw: &Observation| next_step(attempt, (&FROM, &TO), None, saw, at(1000));
+        let late =
+            |attempt: &Attempt, saw: &Observation| next_step(attempt, (&FROM, &TO), None, saw, &rules(), at(1000));
         let mut attempt = attempt(Some(UID));
         assert_eq!(late(&attempt, &saw), Step::Act(Action::Cancel(CancelCause::Deadline)));
         attempt.cancelled = Some(CancelCause::Deadline);
@@ -547,7 +704,7 @@ mod tests {
         let mut attempt = attempt(None);
         let by = CancelCause::Operator { by: "ada".into() };
         assert_eq!(
-            next_step(&attempt, (&FROM, &TO), Some(&by), &seen(JobSeen::Absent), at(10)),
+            next_step(&attempt, (&FROM, &TO), Some(&by), &seen(JobSeen::Absent), &rules(), at(10)),
             Step::Act(Action::Cancel(by.clone()))
         );
         attempt.cancelled = Some(by);

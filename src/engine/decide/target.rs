@@ -214,6 +214,7 @@ pub fn before_task(
 pub fn after_attempt(task: &Task, outcome: &Outcome, rules: &Rules, now: Timestamp) -> TaskState {
     match outcome {
         Outcome::Succeeded { .. } => TaskState::Succeeded { at: now },
+        Outcome::NotBegun { .. } => TaskState::Pending { not_before: None },
         Outcome::Failed { class, reason } if class.may_be_retried() && task.attempts < task.attempts_allowed => {
             let failed = rules.attempts.saturating_sub(task.attempts_allowed - task.attempts);
             let wait = backoff(rules.backoff_first, rules.backoff_longest, failed);

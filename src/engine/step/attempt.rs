@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
+use super::unseen::defer;
 use super::{Broken, Follow, Left, Scene, task};
 use crate::cluster::{Created, Edge, EdgeError, inventory, observe};
 use crate::domain::Timestamp;
 use crate::domain::attempt::{Attempt, AttemptEnd, CancelCause, FailureClass, Outcome};
+use crate::domain::cluster::Reach;
 use crate::domain::event::EventType;
 use crate::domain::observation::{JobSeen, Look, Observation, UpgradeTaskSeen};
 use crate::domain::plan::PlannedTask;
 use crate::domain::rollout::Verdict;
-use crate::domain::target::{TargetState, TaskState};
-use crate::engine::decide::Rules;
-use crate::engine::decide::attempt::{Action, LOOK_AGAIN, Step, next_step, nobody_worked};
+use crate::domain::target::{Deferral, TargetState, TaskState};
+use crate::engine::decide::attempt::{Action, LOOK_AGAIN, Step, deadline, in_sight_again, next_step, nobody_worked};
 use crate::engine::decide::target::after_attempt;
 use crate::openebs::job::{AttemptObjects, AttemptOrder, build};
 use crate::openebs::upgrade_task::UpgradeTaskStatus;
@@ -21,20 +22,12 @@ use crate::openebs::upgrade_task::UpgradeTaskStatus;
 /// every look gets its turn later.
 const ACTIONS_MAX: usize = 12;
 
-/// How long after its own deadline a Job is given to have ended by itself, before the hub suspends it.
-const GRACE: Duration = Duration::from_secs(30);
-
-/// When a Job that is created at `now` must have ended by itself.
-pub(super) fn deadline(now: Timestamp, rules: &Rules) -> Timestamp {
-    now + rules.task_deadline + GRACE
-}
-
 /// Takes the open attempt as far as it goes now.
 pub(super) async fn further(scene: &mut Scene<'_>, edge: &Edge) -> Result<Left, Broken> {
     // What our own request has just made is known, and need not be asked for.
     let mut made = None;
     for _ in 0..ACTIONS_MAX {
-        let Some(attempt) = scene.draft.work.open_attempt.clone() else {
+        let Some(mut attempt) = scene.draft.work.open_attempt.clone() else {
             return Box::pin(task::next_task(scene, edge)).await;
         };
         let what = planned_task(scene, &attempt);
@@ -48,8 +41,13 @@ pub(super) async fn further(scene: &mut Scene<'_>, edge: &Edge) -> Result<Left, 
         };
         let now = scene.now();
         scene.draft.tick(now);
+        if let Some(again) = in_sight(scene, &attempt, now) {
+            scene.draft.attempt(again.clone());
+            attempt = again;
+        }
+        scene.draft.seen();
         let wanted_off = wanted_off(scene);
-        match next_step(&attempt, (&what.from, &what.to), wanted_off.as_ref(), &seen, now) {
+        match next_step(&attempt, (&what.from, &what.to), wanted_off.as_ref(), &seen, &scene.rules, now) {
             Step::Wait { time, doing } => {
                 scene.draft.runs(format!("{}: {doing}", what.resource), now + time);
                 scene.commit().await?;
@@ -57,7 +55,11 @@ pub(super) async fn further(scene: &mut Scene<'_>, edge: &Edge) -> Result<Left, 
             }
             Step::End(outcome) => {
                 let outcome = with_what_was_seen_last(outcome, &seen, &scene.draft.work.target.state);
+                let busy = busy_before(&attempt, &outcome);
                 end(scene, attempt, &what, outcome, seen, now);
+                if let Some(by) = busy {
+                    return Ok(defer(scene, Deferral::Busy { by }, None).await?);
+                }
                 scene.commit().await?;
             }
             Step::Act(action) => {
@@ -71,12 +73,6 @@ pub(super) async fn further(scene: &mut Scene<'_>, edge: &Edge) -> Result<Left, 
                 match act(scene, edge, attempt, &what, &objects, seen, action).await? {
                     Acted::Look => {}
                     Acted::Made(seen) => made = Some(*seen),
-                    Acted::Not { busy } => {
-                        let doing = format!("{}: waiting, {busy} is working on it", what.resource);
-                        scene.draft.runs(doing, now + LOOK_AGAIN);
-                        scene.commit().await?;
-                        return Ok(Left::Running);
-                    }
                 }
             }
         }
@@ -93,11 +89,6 @@ enum Acted {
     Look,
     /// It was carried out, and this is how things are now.
     Made(Box<Observation>),
-    /// It was not: somebody is busy with the resource.
-    Not {
-        /// Who.
-        busy: String,
-    },
 }
 
 /// Carries one action out.
@@ -114,8 +105,9 @@ async fn act(
     scene.still_ours()?;
     match action {
         Action::DeleteUpgradeTask { uid, whose } => {
-            if let Some(busy) = inventory::around(edge, &what.resource).await?.busy {
-                return Ok(Acted::Not { busy });
+            if let Some(by) = inventory::around(edge, &what.resource).await?.busy {
+                cancel(scene, attempt, CancelCause::Busy { by }).await?;
+                return Ok(Acted::Look);
             }
             // What it said is evidence of somebody's work: stored before it goes.
             let said = match &seen.upgrade_task {
@@ -155,13 +147,19 @@ async fn act(
             }
         },
         Action::CreateJob => {
-            if let Some(busy) = inventory::around(edge, &what.resource).await?.busy {
-                return Ok(Acted::Not { busy });
+            if let Some(by) = inventory::around(edge, &what.resource).await?.busy {
+                cancel(scene, attempt, CancelCause::Busy { by }).await?;
+                return Ok(Acted::Look);
             }
+            count_from_now(scene, &mut attempt).await?;
             scene.still_ours()?;
             match edge.create_job(&objects.job).await {
                 Ok(created) => {
-                    record_job(scene, attempt, &created);
+                    let kind = match created {
+                        Created::New { .. } => EventType::JobCreated,
+                        Created::Adopted { .. } => EventType::JobAdopted,
+                    };
+                    record_job(scene, attempt, kind, created.uid());
                     scene.commit().await?;
                     if let Created::New { uid } = created {
                         seen.job = JobSeen::Active { uid };
@@ -175,50 +173,107 @@ async fn act(
             }
         }
         Action::FenceJob => match edge.fence_job(&objects.fence()).await {
-            Ok(created) => {
-                record_job(scene, attempt, &created);
+            Ok(Created::New { uid }) => {
+                record_job(scene, attempt, EventType::JobFenced, &uid);
                 scene.commit().await?;
             }
+            // It exists after all: the next look tells whether it runs.
+            Ok(Created::Adopted { .. }) => {}
             Err(error) => {
                 refused(scene, attempt, what, seen, error)?;
                 scene.commit().await?;
             }
         },
         Action::Adopt { job_uid } => {
-            record_job(scene, attempt, &Created::Adopted { uid: job_uid });
+            // What had been begun before somebody else was seen at work goes on. A Job that is found suspended is the
+            // fence, whose answer was lost.
+            let fence = matches!(seen.job, JobSeen::Suspended { pods_left: 0, .. });
+            if matches!(attempt.cancelled, Some(CancelCause::Busy { .. })) && !fence {
+                attempt.cancelled = None;
+            }
+            record_job(scene, attempt, EventType::JobAdopted, &job_uid);
             scene.commit().await?;
         }
-        Action::Cancel(cause) => {
-            let why = match &cause {
-                CancelCause::Deadline => format!("its deadline passed at {}", attempt.deadline),
-                CancelCause::Operator { by } => format!("cancelled by {by}"),
-            };
-            attempt.cancelled = Some(cause);
+        Action::Cancel(cause) => cancel(scene, attempt, cause).await?,
+        Action::SuspendJob { uid } => {
+            edge.suspend_job(&namespace, &attempt.job_name, &uid).await?;
+            let why = attempt.cancelled.as_ref().map_or_else(String::new, |cause| why_cancelled(&attempt, cause));
             let job = attempt.job_name.clone();
-            scene.draft.attempt(attempt);
-            scene.draft.event(EventType::JobSuspended, |event| event.because(why).with("job", job));
+            scene.draft.event(EventType::JobSuspended, |event| event.because(why).with("job", job).with("uid", uid));
             scene.commit().await?;
         }
-        Action::SuspendJob { uid } => edge.suspend_job(&namespace, &attempt.job_name, &uid).await?,
+        Action::AwaitSettling => {
+            attempt.completed_seen_at = Some(scene.now());
+            scene.draft.attempt(attempt);
+            scene.commit().await?;
+            return Ok(Acted::Made(Box::new(seen)));
+        }
     }
     Ok(Acted::Look)
 }
 
-fn record_job(scene: &mut Scene<'_>, mut attempt: Attempt, created: &Created) {
-    let kind = match created {
-        Created::New { .. } => EventType::JobCreated,
-        Created::Adopted { .. } => EventType::JobAdopted,
-    };
-    attempt.job_uid = Some(created.uid().to_owned());
-    // The Job's own deadline counts from its start, which is now or was before now.
-    attempt.deadline = deadline(scene.now(), &scene.rules);
+/// Stores why the attempt's Job shall not run, or not run on, before anything is done about it.
+async fn cancel(scene: &mut Scene<'_>, mut attempt: Attempt, cause: CancelCause) -> Result<(), Broken> {
+    let why = why_cancelled(&attempt, &cause);
+    attempt.cancelled = Some(cause);
     let job = attempt.job_name.clone();
     scene.draft.attempt(attempt);
-    scene.draft.event(kind, |event| event.with("job", job).with("uid", created.uid()));
+    scene.draft.event(EventType::AttemptCancelled, |event| event.because(why).with("job", job));
+    Ok(scene.commit().await?)
+}
+
+fn why_cancelled(attempt: &Attempt, cause: &CancelCause) -> String {
+    match cause {
+        CancelCause::Deadline => format!("its deadline passed at {}", attempt.deadline),
+        CancelCause::Operator { by } => format!("cancelled by {by}"),
+        CancelCause::Busy { by } => format!("{by} is working on the resource"),
+    }
+}
+
+/// How much of its deadline an attempt may have lost before its Job is asked for: while its intent is as good as new, a
+/// commit more would buy nothing.
+const AS_GOOD_AS_NEW: Duration = Duration::from_secs(10);
+
+/// A Job runs from its creation on, and whether it was created may stay unanswered: until when it may run is stored
+/// before it is asked for.
+async fn count_from_now(scene: &mut Scene<'_>, attempt: &mut Attempt) -> Result<(), Broken> {
+    let fresh = deadline(scene.now(), &scene.rules);
+    if fresh.since(attempt.deadline) > AS_GOOD_AS_NEW {
+        attempt.deadline = fresh;
+        scene.draft.attempt(attempt.clone());
+        scene.commit().await?;
+    }
+    Ok(())
+}
+
+fn record_job(scene: &mut Scene<'_>, mut attempt: Attempt, kind: EventType, uid: &str) {
+    attempt.job_uid = Some(uid.to_owned());
+    // The Job's own deadline counts from its start, which is now or was before now. A fence never starts.
+    if kind != EventType::JobFenced {
+        attempt.deadline = deadline(scene.now(), &scene.rules);
+    }
+    let job = attempt.job_name.clone();
+    scene.draft.attempt(attempt);
+    scene.draft.event(kind, |event| event.with("job", job).with("uid", uid));
+}
+
+/// The attempt as it is now that its cluster has answered, if that differs.
+fn in_sight(scene: &Scene<'_>, attempt: &Attempt, now: Timestamp) -> Option<Attempt> {
+    let TargetState::Running { since, unseen_since, .. } = scene.draft.work.target.state else { return None };
+    in_sight_again(attempt, since, unseen_since, &scene.rules, now)
+}
+
+/// Who was at work on the resource, so that nothing was begun.
+fn busy_before(attempt: &Attempt, outcome: &Outcome) -> Option<String> {
+    match (outcome, &attempt.cancelled) {
+        (Outcome::NotBegun { .. }, Some(CancelCause::Busy { by })) => Some(by.clone()),
+        (Outcome::NotBegun { .. } | Outcome::Succeeded { .. } | Outcome::Failed { .. }, _) => None,
+    }
 }
 
 /// An API server that has just come back forbids everything until it has read its rules, and knows no custom resource
-/// until it has read their definitions: for so long after an attempt was intended, that is no refusal.
+/// until it has read their definitions: for so long after an attempt was intended, or its cluster was silent, that is
+/// no refusal.
 const COMING_BACK: Duration = Duration::from_mins(1);
 
 /// A creation that was surely refused ends the attempt, if nothing else was created under its name; anything else is
@@ -230,7 +285,7 @@ fn refused(
     seen: Observation,
     error: EdgeError,
 ) -> Result<(), Broken> {
-    let coming_back = scene.now().since(attempt.intended_at) < COMING_BACK;
+    let coming_back = is_coming_back(&scene.cluster.reach, attempt.intended_at, scene.now());
     let class = match &error {
         EdgeError::Conflict { exists: true, .. } => FailureClass::Conflict,
         EdgeError::Forbidden { .. } | EdgeError::NoSuchApi { .. } if coming_back => return Err(error.into()),
@@ -241,6 +296,11 @@ fn refused(
     let reason = format!("the cluster did not take its objects: {error}");
     end(scene, attempt, what, Outcome::Failed { reason, class }, seen, now);
     Ok(())
+}
+
+fn is_coming_back(reach: &Reach, intended_at: Timestamp, now: Timestamp) -> bool {
+    let back_at = reach.back_at.map_or(intended_at, |at| at.max(intended_at));
+    reach.failing.is_some() || now.since(back_at) < COMING_BACK
 }
 
 /// A Job that its deadline ended takes its Pod along, and with it the reason why that never ran: what was told about it
@@ -268,6 +328,7 @@ fn end(
     let Some(task) = scene.draft.tasks().iter().find(|task| task.id == attempt.task).cloned() else { return };
     let (name, reason) = match &outcome {
         Outcome::Succeeded { warning } => ("succeeded", warning.clone().unwrap_or_default()),
+        Outcome::NotBegun { reason } => ("not_begun", reason.clone()),
         Outcome::Failed { reason, .. } => ("failed", reason.clone()),
     };
     if let (Some(recorded), Some(uid)) = (&attempt.job_uid, seen.job.uid())
@@ -276,6 +337,12 @@ fn end(
         let data = (recorded.clone(), uid.to_owned());
         scene.draft.event(EventType::JobReplaced, |event| event.with("recorded", data.0).with("seen", data.1));
     }
+    if let (Some(recorded), UpgradeTaskSeen::Other { uid, .. }) = (&attempt.upgrade_task_uid, &seen.upgrade_task)
+        && recorded != uid
+    {
+        let data = (recorded.clone(), uid.clone());
+        scene.draft.event(EventType::UpgradeTaskReplaced, |event| event.with("recorded", data.0).with("seen", data.1));
+    }
     scene.engine.metrics.attempt_judged(what.resource.kind.name(), name, now.since(attempt.intended_at));
     let state = after_attempt(&task, &outcome, &scene.rules, now);
     let number = attempt.number;
@@ -283,6 +350,7 @@ fn end(
     scene.draft.attempt(attempt);
     let next = match &state {
         TaskState::Pending { not_before: Some(at) } => format!("attempt {} at {at}", number + 1),
+        TaskState::Pending { not_before: None } => format!("attempt {} later", number + 1),
         other => other.name().to_owned(),
     };
     scene.draft.event(EventType::AttemptJudged, |event| {
@@ -290,6 +358,26 @@ fn end(
     });
     scene.draft.task(task.id, state);
     scene.draft.does(format!("{}: attempt {number} {name}", what.resource));
+}
+
+/// Closes the open attempt of a cluster that was removed: its Job has surely ended by now, and how will not be known.
+pub(super) fn lost_from_sight(scene: &mut Scene<'_>, now: Timestamp) {
+    let Some(mut attempt) = scene.draft.work.open_attempt.clone() else { return };
+    let reason = "the cluster was removed before its Job was seen to end".to_owned();
+    scene.draft.event(EventType::AttemptJudged, |event| {
+        event.because(reason.as_str()).with("outcome", "failed").with("then", "skipped")
+    });
+    let evidence = Observation {
+        at: now,
+        job: JobSeen::Unseen,
+        upgrade_task: UpgradeTaskSeen::Absent,
+        pods: Vec::new(),
+        no_pod: None,
+        resource: None,
+    };
+    let outcome = Outcome::Failed { reason, class: FailureClass::Lost };
+    attempt.end = Some(AttemptEnd { at: now, outcome, evidence });
+    scene.draft.attempt(attempt);
 }
 
 /// Who wants the Jobs of this rollout gone.
@@ -308,7 +396,11 @@ fn follow(scene: &Scene<'_>, edge: &Edge, attempt: &Attempt, seen: &Observation)
             namespace: edge.namespace().to_owned(),
             job: attempt.job_name.clone(),
         })),
-        JobSeen::Absent | JobSeen::Complete { .. } | JobSeen::Failed { .. } | JobSeen::Foreign { .. } => Left::Running,
+        JobSeen::Absent
+        | JobSeen::Complete { .. }
+        | JobSeen::Failed { .. }
+        | JobSeen::Foreign { .. }
+        | JobSeen::Unseen => Left::Running,
     }
 }
 
@@ -327,5 +419,25 @@ fn order<'a>(scene: &Scene<'_>, attempt: &Attempt, planned: &'a PlannedTask) -> 
         epoch: scene.draft.epoch(),
         deadline: scene.rules.task_deadline,
         planned,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::cluster::Failing;
+    use crate::engine::decide::tests::at;
+
+    #[test]
+    fn an_api_server_that_was_silent_is_given_a_minute_however_old_the_attempt_is() {
+        let answered = Reach { seen_at: Some(at(0)), failing: None, back_at: None };
+        assert!(is_coming_back(&answered, at(0), at(59)), "its attempt is new");
+        assert!(!is_coming_back(&answered, at(0), at(3_600)));
+        let failing = Some(Failing { since: at(10), error: "refused".into() });
+        let silent = Reach { failing, ..answered };
+        assert!(is_coming_back(&silent, at(0), at(3_600)));
+        let back = silent.answered(at(3_600));
+        assert!(is_coming_back(&back, at(0), at(3_650)));
+        assert!(!is_coming_back(&back.answered(at(3_650)), at(0), at(3_700)));
     }
 }

@@ -19,12 +19,23 @@ pub(super) struct Draft {
     attempt: Option<Attempt>,
     due_at: Option<Timestamp>,
     events: Vec<Event>,
+    was_seen: bool,
 }
 
 impl Draft {
     pub(super) fn new(work: TargetWork, lease: Lease, at: Timestamp) -> Self {
         let fence = Fence { lease, version: work.target.version };
-        Self { work, fence, at, state: None, tasks: Vec::new(), attempt: None, due_at: None, events: Vec::new() }
+        Self {
+            work,
+            fence,
+            at,
+            state: None,
+            tasks: Vec::new(),
+            attempt: None,
+            due_at: None,
+            events: Vec::new(),
+            was_seen: false,
+        }
     }
 
     /// The epoch of the lease under which this is written.
@@ -43,16 +54,37 @@ impl Draft {
         self.due_at = Some(due_at);
     }
 
-    /// What the target is doing, for people, in the middle of a step that goes on.
+    /// What the target is doing, for people, in the middle of a step that goes on: its cluster answered.
     pub(super) fn does(&mut self, doing: String) {
-        if let TargetState::Running { since, unseen_since, doing: before } = self.work.target.state.clone() {
-            if unseen_since.is_some() {
-                self.event(EventType::TargetSeen, |event| event);
-            }
-            if unseen_since.is_some() || before != doing {
-                self.become_now(TargetState::Running { since, unseen_since: None, doing });
-            }
+        self.seen();
+        if let TargetState::Running { since, unseen_since, doing: before } = self.work.target.state.clone()
+            && before != doing
+        {
+            self.become_now(TargetState::Running { since, unseen_since, doing });
         }
+    }
+
+    /// The cluster answered in this step. Time in which it was not seen counts against no deadline.
+    pub(super) fn seen(&mut self) {
+        self.was_seen = true;
+        if let TargetState::Running { since, unseen_since: Some(unseen), doing } = self.work.target.state.clone() {
+            self.event(EventType::TargetSeen, |event| event);
+            let since = since + self.at.since(unseen);
+            self.become_now(TargetState::Running { since, unseen_since: None, doing });
+        }
+    }
+
+    /// Whether the cluster answered in this step.
+    pub(super) fn was_seen(&self) -> bool {
+        self.was_seen
+    }
+
+    /// Its cluster is not seen while a Job may run; it is tried next at `due_at`.
+    pub(super) fn unseen(&mut self, since: Timestamp, doing: String, due_at: Timestamp) {
+        if let TargetState::Running { since: running_since, .. } = self.work.target.state {
+            self.become_now(TargetState::Running { since: running_since, unseen_since: Some(since), doing });
+        }
+        self.due_at = Some(due_at);
     }
 
     /// The target's state as it will be; any but Running gives its slots back with the commit.
@@ -121,5 +153,64 @@ impl Draft {
         self.fence.version += 1;
         self.work.target.version += 1;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::rollout::{Rollout, RolloutState};
+    use crate::domain::target::Target;
+    use crate::domain::{ClusterId, DaemonId, PlanDigest, Revision, RolloutId, TargetId};
+    use crate::engine::decide::tests::{Zeros, at};
+
+    fn draft(unseen_since: Option<Timestamp>, now: Timestamp) -> Draft {
+        let rollout = Rollout {
+            id: RolloutId::new(at(0), &Zeros),
+            plan: PlanDigest::of(b"plan"),
+            fleet: "shops".into(),
+            group: "stores".into(),
+            revision: Revision::of(b"fleet"),
+            state: RolloutState::Running { accepted_failures: 0 },
+            started_at: at(0),
+            started_by: "me".into(),
+            deadline: at(100_000),
+            finished_at: None,
+            version: 1,
+        };
+        let target = Target {
+            id: TargetId::new(at(0), &Zeros),
+            rollout: rollout.id,
+            cluster: ClusterId::new(at(0), &Zeros),
+            wave: 0,
+            position: 0,
+            state: TargetState::Running { since: at(100), unseen_since, doing: "connecting".into() },
+            first_started_at: Some(at(100)),
+            version: 1,
+        };
+        let lease = Lease { daemon: DaemonId::new(at(0), &Zeros), epoch: 1 };
+        Draft::new(TargetWork { target, tasks: vec![], open_attempt: None, rollout, owner: Some(lease) }, lease, now)
+    }
+
+    #[test]
+    fn time_in_which_a_cluster_is_not_seen_counts_against_no_deadline_of_its() {
+        let mut draft = draft(Some(at(200)), at(5_000));
+        draft.runs("looking".into(), at(5_005));
+        let since = at(100) + Duration::from_secs(4_800);
+        let running = TargetState::Running { since, unseen_since: None, doing: "looking".into() };
+        assert_eq!(draft.work.target.state, running);
+        let told: Vec<EventType> = draft.events.iter().map(|event| event.kind).collect();
+        assert_eq!(told, [EventType::TargetSeen]);
+    }
+
+    #[test]
+    fn a_cluster_that_stays_unseen_is_not_told_to_be_seen() {
+        let mut draft = draft(Some(at(200)), at(5_000));
+        draft.unseen(at(200), "unseen".into(), at(5_010));
+        let running = TargetState::Running { since: at(100), unseen_since: Some(at(200)), doing: "unseen".into() };
+        assert_eq!((draft.work.target.state.clone(), draft.was_seen()), (running, false));
+        assert!(draft.events.is_empty());
     }
 }

@@ -22,8 +22,8 @@ use crate::connections::{NotConnectable, Purpose, Unrecognised};
 use crate::domain::cluster::Cluster;
 use crate::domain::event::{EventType, Subject};
 use crate::domain::plan::PlannedTarget;
-use crate::domain::target::{Deferral, SkipReason, Target, TargetState};
-use crate::domain::{Plan, TargetId, Timestamp};
+use crate::domain::target::{Deferral, SkipReason, Target, TargetState, TaskState};
+use crate::domain::{Plan, TargetId, TaskId, Timestamp};
 use crate::store::{Lease, StoreError};
 
 /// A Job to be followed by watch, so that its end is noticed before the next look is due.
@@ -109,7 +109,11 @@ pub async fn take(
         return Err(StoreError::Corrupt { what, why: "its plan has no such place".to_owned() });
     }
     let edge = match engine.connections.to(&scene.cluster, Purpose::Rollout).await {
-        Ok(edge) => edge,
+        Ok(edge) => match scene.planned().tasks.first() {
+            // The plan's namespace, whatever the cluster is registered with by now: that is where its Jobs are.
+            Some(task) => edge.within(&task.namespace),
+            None => edge,
+        },
         Err(NotConnectable::Store(error)) => return Err(error),
         Err(error) => return without_connection(scene, &error).await,
     };
@@ -161,9 +165,16 @@ impl From<EdgeError> for Broken {
 
 /// The cluster was removed or quarantined, or its credential cannot be used: nothing is sent.
 async fn without_connection(mut scene: Scene<'_>, error: &NotConnectable) -> Result<Left, StoreError> {
-    let removed = matches!(error, NotConnectable::Removed);
-    if removed && scene.draft.work.open_attempt.is_none() {
-        let at = scene.now();
+    let at = scene.now();
+    let surely_ended = scene.draft.work.open_attempt.as_ref().map(|attempt| attempt.deadline + unseen::SURELY_ENDED);
+    if matches!(error, NotConnectable::Removed) && surely_ended.is_none_or(|ended| at >= ended) {
+        scene.draft.tick(at);
+        attempt::lost_from_sight(&mut scene, at);
+        let open: Vec<TaskId> =
+            scene.draft.tasks().iter().filter(|task| !task.state.is_settled()).map(|task| task.id).collect();
+        for task in open {
+            scene.draft.task(task, TaskState::Skipped { at, reason: SkipReason::Removed });
+        }
         scene.draft.become_now(TargetState::Skipped { at, reason: SkipReason::Removed });
         scene.draft.event(EventType::TargetSkipped, |event| event.because("the cluster was removed"));
         scene.commit().await?;

@@ -8,9 +8,11 @@ use crate::domain::attempt::Attempt;
 use crate::domain::event::EventType;
 use crate::domain::fleet::Attached;
 use crate::domain::inventory::Condition;
+use crate::domain::observation::ResourceSeen;
 use crate::domain::plan::PlannedTask;
 use crate::domain::target::{SkipReason, TargetState, Task, TaskState};
 use crate::domain::{AttemptId, ResourceRef, Timestamp};
+use crate::engine::decide::attempt::deadline;
 use crate::engine::decide::target::{
     BeforeTask, Finish, Next, Reading, before_task, disturbed_at, next, outside_window,
 };
@@ -52,7 +54,7 @@ pub(super) async fn next_task(scene: &mut Scene<'_>, edge: &Edge) -> Result<Left
         let settling_since = disturbed_at(scene.draft.tasks(), first_started);
         match before_task(&task, what, &reading, settling_since, &scene.rules, now) {
             BeforeTask::Attempt => {
-                if !intend(scene, &task, what, now) {
+                if !intend(scene, &task, what, reading.resource, now) {
                     continue;
                 }
                 scene.commit().await?;
@@ -86,7 +88,7 @@ async fn unused(edge: &Edge, resource: &ResourceRef, attached: Attached) -> Resu
 }
 
 /// The attempt's names, before anything is created; `false` if the task failed instead.
-fn intend(scene: &mut Scene<'_>, task: &Task, what: &PlannedTask, now: Timestamp) -> bool {
+fn intend(scene: &mut Scene<'_>, task: &Task, what: &PlannedTask, before: ResourceSeen, now: Timestamp) -> bool {
     let id = AttemptId::new(now, &*scene.engine.entropy);
     let number = task.attempts + 1;
     let order = AttemptOrder {
@@ -114,10 +116,12 @@ fn intend(scene: &mut Scene<'_>, task: &Task, what: &PlannedTask, now: Timestamp
         upgrade_task_name: objects.upgrade_task.metadata.name.unwrap_or_default(),
         spec_hash: objects.spec_hash,
         intended_at: now,
-        deadline: attempt::deadline(now, &scene.rules),
+        deadline: deadline(now, &scene.rules),
         job_uid: None,
         upgrade_task_uid: None,
         cancelled: None,
+        completed_seen_at: None,
+        resource_before: Some(before),
         end: None,
     };
     let job = attempt.job_name.clone();

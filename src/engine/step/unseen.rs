@@ -12,13 +12,16 @@ use crate::store::StoreError;
 
 /// How long after a Job's deadline it has surely ended: the Job controller's own delays, clocks apart by a minute, and
 /// the Pod's grace period.
-const SURELY_ENDED: Duration = Duration::from_mins(3);
+pub(super) const SURELY_ENDED: Duration = Duration::from_mins(3);
 
 /// How often a cluster with a Job under way is tried while it does not answer: a connection's time-out apart.
 const LOOK_WHILE_UNSEEN: Duration = Duration::from_secs(10);
 
 /// How soon it is tried again at first: most silences are one broken connection.
 const LOOK_AFTER_A_HICCUP: Duration = Duration::from_secs(1);
+
+/// How soon again where the cluster answers, and refuses or fails what is asked of it.
+const LOOK_AFTER_A_REFUSAL: Duration = Duration::from_secs(5);
 
 /// Other people's upgrades and rebuilds take minutes, not the quarter of an hour that a dead cluster is left alone.
 const LOOK_AT_THE_BUSY: Duration = Duration::from_mins(1);
@@ -35,12 +38,22 @@ pub(super) async fn go_on_without(
     let now = scene.now();
     scene.draft.tick(now);
     let Some(attempt) = &scene.draft.work.open_attempt else { return defer(scene, reason, passes_within).await };
-    let TargetState::Running { since, unseen_since, .. } = &scene.draft.work.target.state else {
-        return Ok(Left::Ended);
-    };
-    let (since, first) = (*since, unseen_since.is_none());
-    let unseen_since = unseen_since.unwrap_or(now);
+    let TargetState::Running { unseen_since, .. } = scene.draft.work.target.state else { return Ok(Left::Ended) };
     let surely_ended = attempt.deadline + SURELY_ENDED;
+    // It answered what was asked first, and not what came then: that is no time without sight, or a cluster that always
+    // fails the same request would hold its slots for ever.
+    if scene.draft.was_seen() {
+        if now >= surely_ended {
+            return defer(scene, reason, passes_within).await;
+        }
+        let broke = matches!(reason, Deferral::Unreachable { .. });
+        let wait = if broke { LOOK_AFTER_A_HICCUP } else { LOOK_AFTER_A_REFUSAL };
+        scene.draft.runs(format!("its Job may run until {surely_ended}: {reason}"), now + wait);
+        scene.commit().await?;
+        return Ok(Left::Running);
+    }
+    let first = unseen_since.is_none();
+    let unseen_since = unseen_since.unwrap_or(now);
     if now >= surely_ended {
         return defer(scene, Deferral::Unverified { unseen_since }, None).await;
     }
@@ -49,8 +62,7 @@ pub(super) async fn go_on_without(
         scene.draft.event(EventType::TargetUnseen, |event| event.because(reason.to_string()));
     }
     let wait = look_again(now.since(unseen_since), passes_within);
-    scene.draft.runs(doing.clone(), (now + wait).min(surely_ended));
-    scene.draft.become_now(TargetState::Running { since, unseen_since: Some(unseen_since), doing });
+    scene.draft.unseen(unseen_since, doing, (now + wait).min(surely_ended));
     scene.commit().await?;
     Ok(Left::Running)
 }

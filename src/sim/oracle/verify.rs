@@ -176,8 +176,11 @@ impl Seen {
             What::Cluster { labels } => cluster.labels.clone_from(labels),
             What::Job(job) => {
                 let known = cluster.jobs.remove(&job.uid);
-                // The first is what the Job is for; what follows are a parent's pools.
-                if let (None, Some(resource)) = (&known, job.resources.first()) {
+                // The first is what the Job is for; what follows are a parent's pools. One that was made suspended only
+                // takes a name, and tries nothing.
+                if let (None, Some(resource)) = (&known, job.resources.first())
+                    && job.state != JobState::Suspended
+                {
                     *cluster.attempts.entry(resource.clone()).or_default() += 1;
                 }
                 let ended = known.and_then(|known| known.ended).or(match job.state {
