@@ -63,9 +63,11 @@ mod tests {
         let stop = CancellationToken::new();
         let steps = AtomicU32::new(0);
         every(&stop, &mut hint, Duration::ZERO, || async {
-            match steps.fetch_add(1, Ordering::Relaxed) {
-                0 => (1..=100).for_each(|seq| drop(told.send_replace(seq))),
-                _ => stop.cancel(),
+            if steps.fetch_add(1, Ordering::Relaxed) > 0 {
+                stop.cancel();
+            }
+            for seq in 1..=100 {
+                told.send_replace(seq);
             }
             LONG
         })

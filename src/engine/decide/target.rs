@@ -379,7 +379,8 @@ mod tests {
     #[test]
     fn past_the_rollouts_deadline_what_was_begun_ends_and_nothing_else_begins() {
         let reason = "the rollout's deadline passed".to_owned();
-        let stopping = RolloutState::Stopping { verdict: Verdict::Failed { reason: reason.clone() } };
+        let stopping =
+            RolloutState::Stopping { verdict: Verdict::Failed { reason: reason.clone() }, accepted_failures: 0 };
         let rules = Rules::of(&strategy());
         let next = |task: &Task| match next(&stopping, std::slice::from_ref(task), &[planned()], at(0), &rules, at(10))
         {
