@@ -42,7 +42,13 @@ const NEW: Version = Version::new(3, 6, 0);
 
 fn around(limits: Limits) -> Surroundings {
     let policy = AddressPolicy { allow: vec!["127.0.0.0/8".parse().unwrap()], ..AddressPolicy::default() };
-    Surroundings { policy: Arc::new(policy), limits, clock: Arc::new(SystemClock), metrics: Arc::new(Metrics::new()) }
+    Surroundings {
+        policy: Arc::new(policy),
+        lookups: Arc::default(),
+        limits,
+        clock: Arc::new(SystemClock),
+        metrics: Arc::new(Metrics::new()),
+    }
 }
 
 async fn hub(cluster: &TestCluster) -> Edge {

@@ -37,6 +37,7 @@ async fn hub_with(limits: Limits) -> Hub {
     let hub = store.hub(NewHub { id: HubId::new(now, &SystemEntropy), at: now }).await.unwrap();
     let around = Surroundings {
         policy: Arc::new(AddressPolicy::default()),
+        lookups: Arc::default(),
         limits: cluster::Limits::default(),
         clock: Arc::new(SystemClock),
         metrics: Arc::new(Metrics::new()),

@@ -78,6 +78,7 @@ impl Hub {
         let policy = policy(settings, &server, metrics_server.as_ref())?;
         let around = Surroundings {
             policy: Arc::new(policy),
+            lookups: Arc::default(),
             limits: cluster::Limits::default(),
             clock: clock.clone(),
             metrics: metrics.clone(),

@@ -17,6 +17,7 @@ use tower::{Service, ServiceExt as _};
 use super::access::{EdgeAccess, ServerUrl};
 use super::address::AddressPolicy;
 use super::egress::{Egress, EgressKind};
+use super::lookup::Lookups;
 use super::tls::{self, TlsProblem};
 use super::{EdgeError, Phase};
 
@@ -31,6 +32,7 @@ pub(super) struct Dialer {
     name: ServerName<'static>,
     tls: TlsConnector,
     policy: Arc<AddressPolicy>,
+    lookups: Arc<Lookups>,
     egress: Option<Egress>,
     /// For everything here together, TLS included.
     timeout: Duration,
@@ -43,6 +45,7 @@ impl Dialer {
     pub fn new(
         access: &EdgeAccess,
         policy: Arc<AddressPolicy>,
+        lookups: Arc<Lookups>,
         egress: Option<Egress>,
         timeout: Duration,
     ) -> Result<Self, TlsProblem> {
@@ -52,6 +55,7 @@ impl Dialer {
             name: tls::server_name(access)?,
             tls: TlsConnector::from(Arc::new(config)),
             policy,
+            lookups,
             egress,
             timeout,
         })
@@ -76,7 +80,7 @@ impl Dialer {
     }
 
     async fn connect(&self, phase: &mut Phase) -> Result<TcpStream, EdgeError> {
-        let addresses = resolve(self.server.host(), self.server.port()).await?;
+        let addresses = resolve(&self.lookups, self.server.host(), self.server.port()).await?;
         *phase = Phase::Connecting;
         // The address that was judged is the one that is connected to: a second look-up could answer otherwise.
         let mut denied = None;
@@ -106,16 +110,10 @@ impl Dialer {
         let target: Uri = format!("https://{}:{}", bracketed(self.server.host()), self.server.port())
             .parse()
             .map_err(|_| EdgeError::Impossible("the server's URL".to_owned()))?;
-        let to_proxy = tower::service_fn(|proxy: Uri| async move {
-            let host = proxy.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
-            let mut last = unreachable(Phase::Tunnelling, "the proxy's name has no address");
-            for address in resolve(&host, proxy.port_u16().unwrap_or(80)).await? {
-                match connect_to(address).await {
-                    Ok(stream) => return Ok(TokioIo::new(stream)),
-                    Err(error) => last = error,
-                }
-            }
-            Err(last)
+        let lookups = Arc::clone(&self.lookups);
+        let to_proxy = tower::service_fn(move |proxy: Uri| {
+            let lookups = Arc::clone(&lookups);
+            async move { connect_to_proxy(&lookups, &proxy).await.map(TokioIo::new) }
         });
         let tunnelled = match egress.kind {
             EgressKind::Connect => {
@@ -138,13 +136,24 @@ impl Dialer {
     }
 }
 
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, EdgeError> {
+/// The hub's own proxy, wherever it is: its owner put it there.
+async fn connect_to_proxy(lookups: &Lookups, proxy: &Uri) -> Result<TcpStream, EdgeError> {
+    let host = proxy.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let mut last = unreachable(Phase::Tunnelling, "the proxy's name has no address");
+    for address in resolve(lookups, host, proxy.port_u16().unwrap_or(80)).await? {
+        match connect_to(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn resolve(lookups: &Lookups, host: &str, port: u16) -> Result<Vec<SocketAddr>, EdgeError> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    let addresses =
-        tokio::net::lookup_host((host, port)).await.map_err(|error| unreachable(Phase::Resolving, error))?;
-    Ok(addresses.collect())
+    lookups.addresses(host, port).await.map_err(|error| unreachable(Phase::Resolving, error))
 }
 
 async fn connect_to(address: SocketAddr) -> Result<TcpStream, EdgeError> {

@@ -19,6 +19,7 @@ use super::dial::Dialer;
 use super::egress::Egress;
 use super::inventory::in_time;
 use super::link::Link;
+use super::lookup::Lookups;
 use super::nouns::Noun;
 use super::tls::TlsProblem;
 use super::transport::{Identity, Transport, Within};
@@ -38,6 +39,8 @@ const LIST_MAX: usize = 20_000;
 pub struct Surroundings {
     /// Which addresses may be connected to.
     pub policy: Arc<AddressPolicy>,
+    /// How names become addresses.
+    pub lookups: Arc<Lookups>,
     /// What calls may take.
     pub limits: Limits,
     /// The hub's clock.
@@ -70,8 +73,8 @@ impl Edge {
         kube_system_uid: Option<String>,
         around: &Surroundings,
     ) -> Result<Self, TlsProblem> {
-        let Surroundings { policy, limits, clock, metrics } = around;
-        let dialer = Dialer::new(access, Arc::clone(policy), egress, limits.connect)?;
+        let Surroundings { policy, lookups, limits, clock, metrics } = around;
+        let dialer = Dialer::new(access, Arc::clone(policy), Arc::clone(lookups), egress, limits.connect)?;
         let link = Link::new(dialer, *limits);
         let identity = kube_system_uid.map_or_else(|| Identity::Learned(OnceLock::new()), Identity::Expected);
         let server = access.server.clone();

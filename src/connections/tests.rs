@@ -72,6 +72,7 @@ impl Place {
         let vault = Vault::new(Keyring::new(key, None), HUB.parse::<HubId>().unwrap());
         let around = Surroundings {
             policy: Arc::new(AddressPolicy::default()),
+            lookups: Arc::default(),
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
             metrics: Arc::new(Metrics::new()),

@@ -292,7 +292,13 @@ pub fn limits() -> Limits {
 /// Loopback allowed, as a test's settings would.
 pub fn around(limits: Limits) -> Surroundings {
     let policy = AddressPolicy { allow: vec!["127.0.0.0/8".parse().unwrap()], ..AddressPolicy::default() };
-    Surroundings { policy: Arc::new(policy), limits, clock: Arc::new(SystemClock), metrics: Arc::new(Metrics::new()) }
+    Surroundings {
+        policy: Arc::new(policy),
+        lookups: Arc::default(),
+        limits,
+        clock: Arc::new(SystemClock),
+        metrics: Arc::new(Metrics::new()),
+    }
 }
 
 /// A TCP listener that hands each connection to `treat`.

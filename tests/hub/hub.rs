@@ -199,6 +199,7 @@ fn connections(store: Arc<dyn Store>, key: &str, hub: HubId) -> Connections {
     let policy = AddressPolicy { allow: vec!["127.0.0.0/8".parse().unwrap()], ..AddressPolicy::default() };
     let around = Surroundings {
         policy: Arc::new(policy),
+        lookups: Arc::default(),
         limits: Limits::default(),
         clock: Arc::new(SystemClock),
         metrics: Arc::new(Metrics::new()),

@@ -212,7 +212,12 @@ async fn edge_by(cluster: &TestCluster, clock: Arc<dyn Clock>) -> Edge {
 fn connect(cluster: &TestCluster, kubeconfig: &str, clock: Arc<dyn Clock>) -> Edge {
     let access = kubeconfig::read(kubeconfig.as_bytes(), None).unwrap();
     let policy = AddressPolicy { allow: vec!["127.0.0.0/8".parse().unwrap()], ..AddressPolicy::default() };
-    let around =
-        Surroundings { policy: Arc::new(policy), limits: Limits::default(), clock, metrics: Arc::new(Metrics::new()) };
+    let around = Surroundings {
+        policy: Arc::new(policy),
+        lookups: Arc::default(),
+        limits: Limits::default(),
+        clock,
+        metrics: Arc::new(Metrics::new()),
+    };
     Edge::new(&access, None, &cluster.namespace, None, &around).unwrap()
 }
