@@ -358,9 +358,9 @@ impl Site {
         surroundings.pod = arguments.pod().map(str::to_owned);
         // A CSI volume's controller is asked in its Pod; whoever is at the Service's address may be a replica.
         let any = self.resource.kind != ResourceKind::JivaVolume;
-        surroundings.route = Box::new(move |ip, port| match any || ip == JIVA_CONTROLLER_IP {
+        surroundings.route = Box::new(move |ip, _| match any || ip == JIVA_CONTROLLER_IP {
             true => jiva_controller.clone(),
-            false => format!("127.0.0.1:{}", port.min(1)),
+            false => "127.0.0.1:1".to_owned(),
         });
         Box::pin(run(surroundings, request, stop)).await
     }
