@@ -3,12 +3,12 @@
 
 use fleetlift::domain::ResourceKind;
 use k8s_openapi::api::batch::v1::Job;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::hand::Hand;
 use crate::jobs::job;
-use crate::support::TestCluster;
+use crate::support::{TestCluster, until};
 
 #[tokio::test]
 async fn every_job_that_the_hub_makes_is_let_through_suspended_and_swept() {
@@ -48,6 +48,9 @@ async fn a_stolen_token_runs_nothing_but_upgrades() {
         (container, "command", json!(["sh", "-c", "true"]), "own program"),
         (container, "lifecycle", json!({"postStart": {"exec": {"command": ["sh"]}}}), "own program"),
         (container, "args", json!(["shell"]), "sub-commands"),
+        (container, "args", json!(["resource", "--to-version-image-prefix=evil/"]), "image prefix"),
+        (container, "args", json!(["resource", "--to-version-image-prefix", "evil/"]), "no flags but"),
+        (container, "args", json!(["resource", "--kubeconfig=/x"]), "no flags but"),
         (container, "env", json!([{"name": "LD_PRELOAD", "value": "/x"}]), "environment"),
         (container, "envFrom", json!([{"secretRef": {"name": "any"}}]), "environment"),
         ("/spec", "backoffLimit", json!(6), "one attempt"),
@@ -62,6 +65,48 @@ async fn a_stolen_token_runs_nothing_but_upgrades() {
         let Err(kube::Error::Api(refusal)) = answer else { panic!("{field} = {value} was let through") };
         assert!(refusal.message.contains(word), "{field} = {value}: {}", refusal.message);
     }
+    // A selector of its own would adopt other people's Pods.
+    let mut adopting = ours.clone();
+    let labels = ours["spec"]["template"]["metadata"]["labels"].clone();
+    adopting["spec"]["manualSelector"] = true.into();
+    adopting["spec"]["selector"] = json!({"matchLabels": labels});
+    let refusal = jobs.create(&never, &serde_json::from_value(adopting).unwrap()).await.unwrap_err().to_string();
+    assert!(refusal.contains("one attempt"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_stolen_token_takes_openebs_images_from_nowhere_but_where_its_owner_allows() {
+    let cluster = TestCluster::new().await;
+    cluster.hold_the_hub_to_its_jobs().await;
+    let hub = cluster.hub_client().await;
+    let kind = GroupVersionKind::gvk("openebs.io", "v1alpha1", "UpgradeTask");
+    let tasks: Api<DynamicObject> =
+        Api::namespaced_with(hub.clone(), &cluster.namespace, &ApiResource::from_gvk(&kind));
+    let never = PostParams { dry_run: true, ..PostParams::default() };
+    let from = |prefix: &str| {
+        let mut task = json!({"apiVersion": "openebs.io/v1alpha1", "kind": "UpgradeTask", "metadata": {"name": "t"},
+            "spec": {"fromVersion": "3.5.0", "toVersion": "3.6.0", "jivaVolume": {"pvName": "pvc-1"}}});
+        if !prefix.is_empty() {
+            task["spec"]["imagePrefix"] = prefix.into();
+        }
+        serde_json::from_value::<DynamicObject>(task).unwrap()
+    };
+    let refused = until("the policy is in force", || async { tasks.create(&never, &from("evil/")).await.err() }).await;
+    assert!(refused.to_string().contains("image prefix"), "{refused}");
+    tasks.create(&never, &from("")).await.unwrap();
+    tasks.create(&never, &from("quay.io/openebs/")).await.unwrap();
+
+    // The cluster's owner allows a registry of his own.
+    let own = json!({"data": {"imagePrefixes": "registry.local:5000/openebs/\n"}});
+    cluster.merge("v1", "ConfigMap", "fleetlift-allowed", &own).await;
+    let own = from("registry.local:5000/openebs/");
+    until("it is allowed", || async { tasks.create(&never, &own).await.ok() }).await;
+    let jobs: Api<Job> = Api::namespaced(hub, &cluster.namespace);
+    let mut job =
+        serde_json::to_value(&Hand::on(&cluster, ResourceKind::JivaVolume, "pvc-1").await.objects.job).unwrap();
+    let flag = "--to-version-image-prefix=registry.local:5000/openebs/";
+    job["spec"]["template"]["spec"]["containers"][0]["args"].as_array_mut().unwrap().push(flag.into());
+    jobs.create(&never, &serde_json::from_value(job).unwrap()).await.unwrap();
 }
 
 #[tokio::test]
