@@ -5,6 +5,7 @@
 mod check;
 mod checkpoint;
 mod clusters;
+mod eta;
 mod events;
 mod explain;
 mod fleet;

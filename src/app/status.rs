@@ -1,18 +1,16 @@
 //! Where a rollout stands: what `rollout list | status | watch` show.
 
-use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::eta::eta;
 use super::scene::Seen;
 use super::{App, Page, PageRequest, Refusal, When};
-use crate::domain::plan::PlannedTarget;
 use crate::domain::rollout::{Rollout, RolloutState, Verdict, WaveStatus};
 use crate::domain::target::{Target, TargetState};
-use crate::domain::window::{self, Window, WindowState};
-use crate::domain::{RolloutId, TargetId, Timestamp, Zone};
+use crate::domain::{RolloutId, TargetId, Timestamp};
 use crate::engine::decide::rollout::{self, InUse, Limits, Questions, Scene, Tally};
 
 /// One rollout.
@@ -247,7 +245,7 @@ pub(super) fn view(seen: &Seen, in_use: &InUse, now: Timestamp) -> RolloutView {
         waves: waves.collect(),
         targets: total.into(),
         running: total.running,
-        eta: eta(seen, &statuses, now).map(When),
+        eta: eta(&scene, &statuses, now).map(When),
         limits,
         started_at: When(rollout.started_at),
         started_by: rollout.started_by.clone(),
@@ -282,92 +280,4 @@ pub(super) fn limits(seen: &Seen, in_use: &InUse) -> Vec<LimitView> {
     let mut limits: Vec<LimitView> = shared.collect();
     limits.sort_by(|one, other| one.scope.cmp(&other.scope));
     limits
-}
-
-/// From the pace so far (before there is one, from what the plan expects): wave after wave, what is left by as many at
-/// once as the limits allow, begun when the wave may begin, worked on while windows are open, and soaked. Nothing while it
-/// waits for a person, or for a window that never opens.
-fn eta(seen: &Seen, statuses: &[WaveStatus], now: Timestamp) -> Option<Timestamp> {
-    if !matches!(seen.snapshot.rollout.state, RolloutState::Running { .. }) {
-        return None;
-    }
-    let waits_for_a_person =
-        |status: &WaveStatus| matches!(status, WaveStatus::AwaitingApproval { .. } | WaveStatus::Breached { .. });
-    if statuses.iter().any(waits_for_a_person) {
-        return None;
-    }
-    let scene = seen.scene();
-    let limits = Limits::of(&scene);
-    let each = pace(&scene);
-    let mut at = now;
-    for (position, status) in statuses.iter().enumerate() {
-        let spec = rollout::spec(&scene, position);
-        let soak = spec.map_or(Duration::ZERO, |spec| spec.soak.duration());
-        match status {
-            WaveStatus::Passed { .. } => continue,
-            WaveStatus::Soaking { until } => at = at.max(*until),
-            _ => {
-                let start = spec.and_then(|spec| spec.start).unwrap_or(at);
-                let left: Vec<&PlannedTarget> = scene
-                    .targets
-                    .iter()
-                    .filter(|target| target.wave as usize == position && !target.state.is_settled())
-                    .filter_map(|target| rollout::planned(&scene, target))
-                    .collect();
-                let rounds = (left.len() as u64).div_ceil(u64::from(limits.at_once()));
-                let rounds = rounds.max(limits.rounds_by_label(left.iter().copied()));
-                let work = each.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX));
-                let zones: HashSet<&Zone> = left.iter().map(|planned| &planned.time_zone).collect();
-                at = worked(&scene.plan.strategy.windows, &zones, at.max(start), work)? + soak;
-            }
-        }
-    }
-    Some(at)
-}
-
-/// How long one target takes.
-fn pace(scene: &Scene<'_>) -> Duration {
-    let took = scene.targets.iter().filter_map(|target| match (&target.state, target.first_started_at) {
-        (TargetState::Succeeded { at }, Some(start)) => Some(at.since(start)),
-        _ => None,
-    });
-    let expected = scene.targets.iter().filter_map(|target| rollout::planned(scene, target));
-    mean(took)
-        .or_else(|| mean(expected.map(|planned| Duration::from_secs(planned.expected_seconds()))))
-        .unwrap_or_default()
-}
-
-fn mean(times: impl Iterator<Item = Duration>) -> Option<Duration> {
-    let (mut sum, mut count) = (Duration::ZERO, 0_u32);
-    for time in times {
-        sum = sum.saturating_add(time);
-        count = count.saturating_add(1);
-    }
-    (count > 0).then(|| sum / count)
-}
-
-/// Work that takes longer than so many windows is not foretold.
-const WINDOWS_FORETOLD: usize = 400;
-
-/// When `work` that begins at `start` is done, if it goes on only while windows are open: in the zone that comes last.
-fn worked(windows: &[Window], zones: &HashSet<&Zone>, start: Timestamp, work: Duration) -> Option<Timestamp> {
-    if windows.is_empty() || zones.is_empty() {
-        return Some(start + work);
-    }
-    let in_zone = |zone: &Zone| {
-        let (mut at, mut left) = (start, work);
-        for _ in 0..WINDOWS_FORETOLD {
-            match window::state(windows, at, zone) {
-                WindowState::Closed { opens_at, .. } => at = opens_at?,
-                WindowState::Open { closes_at: Some(closes_at) } if closes_at < at + left => {
-                    left = left.saturating_sub(closes_at.since(at));
-                    at = closes_at;
-                }
-                WindowState::Open { .. } => return Some(at + left),
-            }
-        }
-        None
-    };
-    let ends: Option<Vec<Timestamp>> = zones.iter().map(|zone| in_zone(zone)).collect();
-    ends?.into_iter().max()
 }

@@ -33,10 +33,8 @@ pub fn status(scene: &Scene<'_>, tallies: &Tallies, position: usize, now: Timest
         return WaveStatus::Breached { failed, allowed };
     }
     let Some(settled_at) = wave.settled_at else {
-        return match shut_until(scene, tally, position, now) {
-            Some(opens_at) => WaveStatus::OutsideWindow { opens_at },
-            None => WaveStatus::Open { running: tally.running, pending: tally.pending, deferred: tally.deferred },
-        };
+        let Tally { running, pending, deferred, .. } = tally;
+        return shut(scene, tally, position, now).unwrap_or(WaveStatus::Open { running, pending, deferred });
     };
     let until = settled_at + soak(scene, position);
     let approved = !needs_approval(spec, ApprovalRule::After) || wave.approval.is_some();
@@ -47,9 +45,8 @@ pub fn status(scene: &Scene<'_>, tallies: &Tallies, position: usize, now: Timest
     }
 }
 
-/// When the first of the wave's clusters may be worked on again, if nothing runs and the windows of all that are left
-/// are closed; `Some(None)` when none ever opens.
-fn shut_until(scene: &Scene<'_>, tally: Tally, position: usize, now: Timestamp) -> Option<Option<Timestamp>> {
+/// Outside its windows, if nothing runs and the windows of all that is left are closed.
+fn shut(scene: &Scene<'_>, tally: Tally, position: usize, now: Timestamp) -> Option<WaveStatus> {
     if tally.running > 0 || tally.left() == 0 || scene.plan.strategy.windows.is_empty() {
         return None;
     }
@@ -61,7 +58,7 @@ fn shut_until(scene: &Scene<'_>, tally: Tally, position: usize, now: Timestamp) 
             WindowState::Closed { opens_at: at, .. } => opens_at = super::earlier(opens_at, *at),
         }
     }
-    Some(opens_at)
+    Some(WaveStatus::OutsideWindow { opens_at })
 }
 
 /// Which waves let their targets start: those that are open, while neither they nor one before them are breached.
