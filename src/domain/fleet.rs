@@ -204,7 +204,7 @@ pub struct Strategy {
     /// How often a task is tried.
     pub retries: Retries,
     /// When clusters may be worked on, in their own zone; none means always. A task that runs when a window closes
-    /// is finished, the next one waits.
+    /// is finished, the next one waits without a slot.
     pub windows: Vec<Window>,
     /// The zone of clusters that carry none of their own.
     pub time_zone: Zone,

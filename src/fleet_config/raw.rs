@@ -276,7 +276,8 @@ pub struct RawWave {
     /// Names of clusters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub names: Option<Vec<String>>,
-    /// How long its clusters must stay healthy before the next wave opens.
+    /// How long its clusters must stay healthy before the next wave opens: they are read every five minutes, and once
+    /// more at the end. Something that was upgraded and is not healthy pauses the rollout.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "duration")]
     pub soak: Option<String>,
@@ -413,7 +414,7 @@ pub struct RawBackoff {
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "WhenWindowCloses")]
 pub enum RawWhenWindowCloses {
-    /// It is finished, and the next one waits.
+    /// It is finished; the cluster's next task waits until the window opens, and holds no slot meanwhile.
     Finish,
     /// Not carried out yet.
     StopAfterTask,
