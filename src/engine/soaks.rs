@@ -194,3 +194,96 @@ fn ill(planned: &PlannedTarget, inventory: &Inventory) -> Option<Ill> {
         Condition::Holds | Condition::Unknown(_) => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::inventory::Resource;
+    use crate::domain::plan::PlannedTask;
+    use crate::domain::{InventoryDigest, ResourceKind, ResourceRef, Version, Zone};
+    use crate::engine::decide::tests::{Zeros, at};
+
+    fn volume() -> ResourceRef {
+        ResourceRef { kind: ResourceKind::JivaVolume, name: "pvc-1".into() }
+    }
+
+    fn planned() -> PlannedTarget {
+        let task = PlannedTask {
+            resource: volume(),
+            resource_namespace: "openebs".into(),
+            namespace: "openebs".into(),
+            from: Version::new(3, 5, 0),
+            to: Version::new(3, 6, 0),
+            image: String::new(),
+            pull_secrets: vec![],
+            own_executor: true,
+            service_account: String::new(),
+            image_prefix: String::new(),
+            image_tag: String::new(),
+            pools: vec![],
+            workloads: vec![],
+            repair: false,
+            expected_seconds: 60,
+        };
+        PlannedTarget {
+            cluster: ClusterId::new(at(0), &Zeros),
+            name: "berlin".into(),
+            labels: std::collections::BTreeMap::new(),
+            time_zone: Zone::utc(),
+            inventory: InventoryDigest::of(b"inventory"),
+            tasks: vec![task],
+        }
+    }
+
+    /// An inventory with that volume, and one beside it that nobody upgraded and that is ill.
+    fn taken(second: i64, health: Condition) -> StoredInventory {
+        let resource = |id, health| Resource {
+            id,
+            namespace: "openebs".into(),
+            parent: None,
+            version: None,
+            versions: vec![],
+            health,
+            half_done: None,
+            pools: vec![],
+            replicas: None,
+            attached_to: None,
+            workloads: vec![],
+            details: std::collections::BTreeMap::new(),
+        };
+        let other = ResourceRef { name: "pvc-0".into(), ..volume() };
+        StoredInventory::from(&Inventory {
+            taken_at: at(second),
+            kubernetes: String::new(),
+            architectures: vec![],
+            namespace: "openebs".into(),
+            control_plane: vec![],
+            resources: vec![resource(other, Condition::Fails("off line".into())), resource(volume(), health)],
+            under_way: vec![],
+            history: vec![],
+            problems: vec![],
+        })
+    }
+
+    #[test]
+    fn only_what_was_upgraded_is_judged_and_only_by_what_was_read_since() {
+        let mut cluster = Soaking {
+            id: ClusterId::new(at(0), &Zeros),
+            position: 0,
+            upgraded_at: at(10),
+            read_at: None,
+            removed: false,
+            ill: None,
+        };
+        let fails = || Condition::Fails("1 of 3 replicas".into());
+        let found = Some(Ill { cluster: "berlin".into(), found: "jivaVolume/pvc-1: 1 of 3 replicas".into() });
+        cluster.judge(&planned(), &taken(9, fails()));
+        assert_eq!((cluster.read_at, &cluster.ill), (None, &None));
+        cluster.judge(&planned(), &taken(11, Condition::Holds));
+        assert_eq!((cluster.read_at, &cluster.ill), (Some(at(11)), &None));
+        cluster.judge(&planned(), &taken(12, fails()));
+        assert_eq!((cluster.read_at, &cluster.ill), (Some(at(12)), &found));
+        cluster.judge(&planned(), &taken(13, Condition::Unknown("no right".into())));
+        assert_eq!(cluster.ill, None);
+    }
+}

@@ -15,7 +15,7 @@ use fleetlift::domain::rollout::{Approval, PauseCause, RolloutState, Verdict, Wa
 use fleetlift::domain::target::{Deferral, SkipReason, Target, TargetState, Task, TaskState};
 use fleetlift::domain::{InventoryDigest, PlanDigest};
 use fleetlift::store::{
-    InventoryTurn, NewHub, ResultQuery, RolloutChange, Store, StoreError, StoredInventory, StoredToken,
+    InventoryTurn, NewHub, ResultQuery, RolloutChange, SlotHolder, Store, StoreError, StoredInventory, StoredToken,
 };
 use fleetlift::system::SystemEntropy;
 use futures::future::join_all;
@@ -37,6 +37,8 @@ macro_rules! promises {
             inventories_are_shared_out_once_and_never_go_back,
             a_silent_cluster_is_tried_ever_more_rarely_and_apart_from_the_others,
             an_inventory_is_read_again_at_once_when_a_rollout_is_done_with_its_cluster,
+            inventories_can_be_asked_for_anew_and_are_named_by_their_content,
+            whoever_holds_a_slot_is_named_with_its_rollout,
             fleets_and_plans_come_back_as_they_were,
             a_rollout_comes_back_as_it_was_started,
             a_rollout_is_followed_by_what_changed,
@@ -307,6 +309,35 @@ pub async fn a_silent_cluster_is_tried_ever_more_rarely_and_apart_from_the_other
     store.record_reach(a, &Reach { seen_at: Some(NOW), failing: None, back_at: None }).await.unwrap();
     let answering = due(false, 102).await;
     assert!(answering.contains(&a) && !answering.contains(&b), "{answering:?}");
+}
+
+pub async fn inventories_can_be_asked_for_anew_and_are_named_by_their_content(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 2).await;
+    let store = &scene.store;
+    let at = |seconds: u64| NOW + Duration::from_secs(seconds);
+    let (fresh, old) = (scene.targets[0].cluster, scene.targets[1].cluster);
+    for (cluster, taken_at, body) in [(fresh, at(9), "{}"), (old, at(3), "[]")] {
+        let digest = InventoryDigest::of(body.as_bytes());
+        let inventory = StoredInventory { taken_at, digest, body: body.to_owned(), overtaken: false };
+        store.save_inventory(cluster, inventory).await.unwrap();
+    }
+    let mut digests = store.inventory_digests().await.unwrap();
+    digests.sort_unstable_by_key(|(cluster, _)| *cluster != fresh);
+    assert_eq!(digests, [(fresh, InventoryDigest::of(b"{}")), (old, InventoryDigest::of(b"[]"))]);
+    let long_ago = NOW - Duration::from_hours(1);
+    assert_eq!(store.claim_inventories(turn(long_ago, long_ago, at(10))).await.unwrap(), []);
+    store.refresh_inventories(vec![fresh, old], at(5), at(11)).await.unwrap();
+    assert_eq!(store.claim_inventories(turn(long_ago, long_ago, at(12))).await.unwrap(), [old]);
+}
+
+pub async fn whoever_holds_a_slot_is_named_with_its_rollout(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 2).await;
+    let berlin = Scope::Label { key: "site".into(), value: "berlin".into() };
+    let claims = vec![Claim { scope: berlin.clone(), limit: 2 }, Claim { scope: Scope::Hub, limit: 9 }];
+    scene.store.start_target(scene.start(1, scene.lease, claims), vec![]).await.unwrap();
+    let holders = scene.store.slot_holders(vec![berlin.key(), "label/site=rome".into()]).await.unwrap();
+    let rollout = scene.rollout.id;
+    assert_eq!(holders, [SlotHolder { budget: berlin.key(), cluster: "edge-0001".into(), rollout }]);
 }
 
 pub async fn an_inventory_is_read_again_at_once_when_a_rollout_is_done_with_its_cluster(backend: &dyn Backend) {
