@@ -77,6 +77,8 @@ pub mod metrics;
 #[cfg(feature = "hub")]
 pub mod planner;
 #[cfg(feature = "hub")]
+pub mod plans;
+#[cfg(feature = "hub")]
 pub mod seal;
 #[cfg(feature = "hub")]
 pub mod settings;

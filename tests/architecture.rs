@@ -28,6 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "metrics",
             "openebs",
             "planner",
+            "plans",
             "seal",
             "settings",
             "sim",
@@ -43,6 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "domain",
             "fleet_config",
             "planner",
+            "plans",
             "engine::decide",
             "store",
             "cluster",
@@ -54,7 +56,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     // From a registered cluster's row to a connection: what the engine and the use cases share.
     ("connections", &["cluster", "domain", "store"]),
-    ("engine", &["domain", "openebs", "planner", "store", "cluster", "connections", "audit", "metrics"]),
+    // The plans in hand, parsed once for both.
+    ("plans", &["domain", "store"]),
+    ("engine", &["domain", "openebs", "planner", "plans", "store", "cluster", "connections", "audit", "metrics"]),
     ("store", &["domain", "audit::chain", "metrics"]),
     ("cluster", &["domain", "openebs", "seal", "metrics"]),
     ("audit", &["domain"]),

@@ -389,6 +389,7 @@ impl Daemon {
         let engine = Engine {
             store: Arc::clone(&store),
             connections,
+            plans: Arc::default(),
             clock,
             entropy: Arc::new(SystemEntropy),
             metrics,

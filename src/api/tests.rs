@@ -11,14 +11,16 @@ use tower::ServiceExt as _;
 
 use super::table::Row;
 use super::{Limits, guard, metrics_router, router, routes};
-use crate::app::{App, CreateToken, Events, Role};
+use crate::app::{App, CreateToken, Events, Releases, Role};
 use crate::audit::checkpoint::Signer;
 use crate::cluster::{self, AddressPolicy, Surroundings, Vault};
 use crate::connections::Connections;
-use crate::domain::{Clock as _, HubId};
+use crate::domain::cluster::{Cluster, ClusterState, Reach, SealedCredential};
+use crate::domain::inventory::{Component, Condition, Resource};
+use crate::domain::{Clock as _, ClusterId, HubId, Inventory, ResourceKind, ResourceRef, Timestamp, Version};
 use crate::metrics::Metrics;
 use crate::seal::{Keyring, SealingKey};
-use crate::store::{self, NewHub};
+use crate::store::{self, NewCluster, NewHub, StoredInventory};
 use crate::system::{SystemClock, SystemEntropy};
 
 /// A hub without a network, and a token of each role.
@@ -46,6 +48,8 @@ async fn hub_with(limits: Limits) -> Hub {
     let app = Arc::new(App {
         connections: Arc::new(Connections::new(store.clone(), vault, around, BTreeMap::new())),
         store,
+        plans: Arc::default(),
+        releases: Releases::default(),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         hub: hub.id,
@@ -261,4 +265,100 @@ async fn a_listener_of_its_own_serves_metrics_and_nothing_else() {
     let page = String::from_utf8(to_bytes(page.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap();
     assert!(page.contains("fleetlift_limit{scope=\"hub\"} 10") && page.ends_with("# EOF\n"), "{page}");
     assert_eq!(metrics.oneshot(asked("/api/v1/clusters")).await.unwrap().status(), StatusCode::NOT_FOUND);
+}
+
+/// An inventory of some forty volumes: what it costs to understand one is what counts here.
+fn inventory(number: usize) -> StoredInventory {
+    let resource = |volume: usize| Resource {
+        id: ResourceRef { kind: ResourceKind::JivaVolume, name: format!("pvc-{volume}") },
+        namespace: "openebs".into(),
+        parent: None,
+        version: Some(Version::new(3, 5, 0)),
+        versions: vec![],
+        health: Condition::Holds,
+        half_done: None,
+        pools: vec![],
+        replicas: None,
+        attached_to: None,
+        workloads: vec![],
+        details: BTreeMap::new(),
+    };
+    let component =
+        |name: &str| Component { name: name.into(), versions: vec!["3.6.0".into()], service_account: "openebs".into() };
+    let taken = Inventory {
+        taken_at: Timestamp::from_micros(1_000_000),
+        kubernetes: format!("v1.34.{number}"),
+        architectures: vec![],
+        namespace: "openebs".into(),
+        control_plane: vec![component("jiva-operator"), component("cspc-operator")],
+        resources: (0..40).map(resource).collect(),
+        under_way: vec![],
+        history: vec![],
+        problems: vec![],
+    };
+    StoredInventory::from(&taken)
+}
+
+async fn with_clusters(hub: &Hub, clusters: usize) {
+    let new = |number: usize| NewCluster {
+        cluster: Cluster {
+            id: ClusterId::new(SystemClock.now(), &SystemEntropy),
+            name: format!("edge-{number:05}"),
+            labels: BTreeMap::new(),
+            time_zone: None,
+            namespace: "openebs".into(),
+            egress: None,
+            server: "https://192.0.2.7:6443".into(),
+            tls_verified: true,
+            identity: None,
+            credential_expires_at: None,
+            state: ClusterState::Active,
+            reach: Reach::default(),
+            registered_at: SystemClock.now(),
+            version: 1,
+        },
+        credential: SealedCredential { version: 1, envelope: vec![0], ca_pem: String::new(), tls_server_name: None },
+        events: vec![],
+    };
+    let new: Vec<NewCluster> = (0..clusters).map(new).collect();
+    let ids: Vec<ClusterId> = new.iter().map(|new| new.cluster.id).collect();
+    hub.app.store.register_clusters(new).await.unwrap();
+    let save = |(number, id)| hub.app.store.save_inventory(id, inventory(number));
+    futures::future::try_join_all(ids.into_iter().enumerate().map(save)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_scrape_shows_the_release_of_each_cluster_and_notices_another_inventory() {
+    let hub = hub().await;
+    with_clusters(&hub, 2).await;
+    let shown = async || {
+        let clusters = hub.app.readings().await.unwrap().clusters;
+        clusters.into_iter().map(|(_, _, _, release)| release).collect::<Vec<_>>()
+    };
+    assert_eq!(shown().await, [Some("3.6.0".to_owned()), Some("3.6.0".to_owned())]);
+    let id = hub.app.store.cluster_named("edge-00001").await.unwrap().id;
+    let mut other: Inventory = serde_json::from_str(&inventory(1).body).unwrap();
+    other.control_plane[0].versions = vec!["3.5.0".into()];
+    other.taken_at = Timestamp::from_micros(2_000_000);
+    hub.app.store.save_inventory(id, StoredInventory::from(&other)).await.unwrap();
+    assert_eq!(shown().await, [Some("3.6.0".to_owned()), None], "its components do not agree");
+}
+
+/// Printed, not asserted: `cargo test --lib time_of_a_scrape -- --ignored --nocapture`.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn the_time_of_a_scrape_over_five_thousand_clusters_is_told() {
+    let hub = hub().await;
+    with_clusters(&hub, 5_000).await;
+    let begun = std::time::Instant::now();
+    for cluster in hub.app.store.clusters(None, 5_000).await.unwrap() {
+        let stored = hub.app.store.inventory(cluster.id).await.unwrap().unwrap();
+        let _: Inventory = serde_json::from_str(&stored.body).unwrap();
+    }
+    println!("every inventory read and understood: {:?}", begun.elapsed());
+    for scrape in ["the first scrape", "the second scrape"] {
+        let begun = std::time::Instant::now();
+        let clusters = hub.app.readings().await.unwrap().clusters.len();
+        println!("{scrape}: {clusters} clusters in {:?}", begun.elapsed());
+    }
 }

@@ -1,11 +1,12 @@
 //! What `/metrics` shows of the store at this moment. (The api makes metrics of it: `app` knows nothing of them.)
 
+use std::collections::BTreeSet;
+
 use super::clusters::standing;
 use super::status::{LimitView, view};
 use super::{App, Refusal, RolloutView};
-use crate::domain::cluster::Cluster;
 use crate::domain::target::TargetState;
-use crate::domain::{Timestamp, budget::Scope};
+use crate::domain::{RolloutId, Timestamp, budget::Scope};
 use crate::engine::decide::rollout;
 
 /// What is read from the store for one scrape.
@@ -21,24 +22,24 @@ pub struct Readings {
     pub deferred: Vec<(&'static str, u64)>,
     /// Running targets past the deadline of their cluster.
     pub stuck: u64,
-    /// The audit chain's last entry.
-    pub head: (i64, String),
+    /// The number of the audit chain's last entry.
+    pub head: i64,
 }
 
-/// Finished rollouts are shown for so many: dashboards see how the last ones ended.
-const FINISHED_SHOWN: u32 = 20;
+/// So many of the newest rollouts are shown although they have finished: dashboards see how the last ones ended.
+const FINISHED_SHOWN: u32 = 5;
 
 impl App {
     /// Reads everything that a scrape shows.
     pub async fn readings(&self) -> Result<Readings, Refusal> {
         let now = self.clock.now();
-        let mut readings = Readings { head: self.store.audit_head().await?, ..Readings::default() };
+        let mut readings = Readings { head: self.store.audit_head().await?.0, ..Readings::default() };
         self.read_clusters(&mut readings).await?;
         let in_use = self.in_use().await?;
         let hub = in_use.get(&Scope::Hub).copied().unwrap_or(0);
         readings.limits.push(LimitView { scope: "hub".to_owned(), limit: self.hub_limit, running: hub });
-        for row in self.store.rollouts(None, FINISHED_SHOWN).await? {
-            let seen = self.seen_by_id(row.id).await?;
+        for id in self.shown().await? {
+            let seen = self.seen_by_id(id).await?;
             let shown = view(&seen, &in_use, now);
             if shown.state != "finished" {
                 for limit in &shown.limits {
@@ -65,27 +66,26 @@ impl App {
         Ok(readings)
     }
 
+    /// Every rollout that has not finished, however old, and the newest.
+    async fn shown(&self) -> Result<BTreeSet<RolloutId>, Refusal> {
+        let mut shown: BTreeSet<RolloutId> = self.store.unfinished_rollouts().await?.into_iter().collect();
+        shown.extend(self.store.rollouts(None, FINISHED_SHOWN).await?.into_iter().map(|rollout| rollout.id));
+        Ok(shown)
+    }
+
     async fn read_clusters(&self, readings: &mut Readings) -> Result<(), Refusal> {
+        let mut releases = self.releases().await?;
         let mut after: Option<String> = None;
         loop {
             let clusters = self.store.clusters(after.as_deref(), 1_000).await?;
             let Some(last) = clusters.last() else { return Ok(()) };
             after = Some(last.name.clone());
             for cluster in clusters {
-                let release = self.release(&cluster).await?;
+                let release = releases.remove(&cluster.id);
                 let state = standing(&cluster);
                 readings.clusters.push((cluster.name, state, cluster.credential_expires_at, release));
             }
         }
-    }
-
-    /// The release that the cluster's control plane runs, if all of it agrees.
-    async fn release(&self, cluster: &Cluster) -> Result<Option<String>, Refusal> {
-        let Some(stored) = self.store.inventory(cluster.id).await? else { return Ok(None) };
-        let Ok(inventory) = super::known::understood(&stored) else { return Ok(None) };
-        let mut versions = inventory.control_plane.into_iter().flat_map(|component| component.versions);
-        let first = versions.next();
-        Ok(first.filter(|first| versions.all(|version| version == *first)))
     }
 }
 

@@ -19,6 +19,7 @@ mod principal;
 mod refusal;
 mod register;
 mod rekey;
+mod releases;
 mod results;
 mod retry;
 mod rotate;
@@ -47,6 +48,7 @@ pub use plan::{MakePlan, PlanCopy, PlanView};
 pub use principal::{Access, Principal, Role};
 pub use refusal::{Flaw, Refusal};
 pub use register::RegisterCluster;
+pub use releases::Releases;
 pub use results::{NamedObject, ResourceName, ResultView};
 pub use rotate::RotateCredential;
 pub use start::StartRollout;
@@ -60,6 +62,7 @@ use crate::audit::checkpoint::Signer;
 use crate::connections::Connections;
 use crate::domain::event::{Event, EventType, Subject};
 use crate::domain::{Clock, Entropy, HubId};
+use crate::plans::Plans;
 use crate::store::Store;
 
 /// What every use case works with; made once by the composition root.
@@ -68,6 +71,10 @@ pub struct App {
     pub store: Arc<dyn Store>,
     /// The ways to the clusters.
     pub connections: Arc<Connections>,
+    /// The plans that are looked at.
+    pub plans: Arc<Plans>,
+    /// The releases that the clusters run.
+    pub releases: Releases,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness, for ids and tokens.

@@ -1,6 +1,7 @@
 //! One rollout with its plan, at one instant: what status, explanations and changes rest on.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::{App, Principal, Refusal};
 use crate::domain::budget::Usage;
@@ -10,7 +11,7 @@ use crate::store::{SlotHolder, Snapshot};
 
 /// One rollout with its plan, at one instant.
 pub(super) struct Seen {
-    pub(super) plan: Plan,
+    pub(super) plan: Arc<Plan>,
     pub(super) snapshot: Snapshot,
     hub_limit: u32,
 }
@@ -77,9 +78,7 @@ impl App {
     /// The same by its id.
     pub(super) async fn seen_by_id(&self, id: RolloutId) -> Result<Seen, Refusal> {
         let snapshot = self.store.snapshot(id).await?;
-        let stored = self.store.plan(&snapshot.rollout.plan).await?;
-        let plan = serde_json::from_str(&stored.body)
-            .map_err(|error| Refusal::Conflict(format!("the rollout's plan was made by another version ({error})")))?;
+        let plan = self.plans.of(&*self.store, &snapshot.rollout.plan).await?;
         Ok(Seen { plan, snapshot, hub_limit: self.hub_limit })
     }
 

@@ -14,13 +14,14 @@ use super::checkpoints::{self, CHECKPOINT_FILE};
 use super::connect::{ADDRESS_FILE, TOKEN_FILE, read_small};
 use super::login::write_private;
 use crate::api::{self, Limits, Listen, Server};
-use crate::app::App;
+use crate::app::{App, Releases};
 use crate::audit::checkpoint::Signer;
 use crate::cluster::{self, AddressPolicy, Egress, Network, Surroundings, Vault};
 use crate::connections::Connections;
 use crate::domain::{Clock, DaemonId, Entropy, HubId};
 use crate::engine::{self, Bounds, Engine};
 use crate::metrics::Metrics;
+use crate::plans::Plans;
 use crate::seal::{Checked, Keyring, SealingKey};
 use crate::settings::Settings;
 use crate::store::{self, NewHub, Store};
@@ -86,9 +87,12 @@ impl Hub {
         let signer = Arc::new(Signer::new(hub.id, keyring.audit_seed().as_slice())?);
         let vault = Vault::new(keyring, hub.id);
         let connections = Arc::new(Connections::new(store.clone(), vault, around, egresses(settings)?));
+        let plans = Arc::new(Plans::default());
         let app = Arc::new(App {
             store: store.clone(),
             connections: connections.clone(),
+            plans: plans.clone(),
+            releases: Releases::default(),
             clock: clock.clone(),
             entropy: entropy.clone(),
             hub: hub.id,
@@ -101,6 +105,7 @@ impl Hub {
         let engine = Arc::new(Engine {
             store,
             connections,
+            plans,
             daemon: DaemonId::new(clock.now(), entropy.as_ref()),
             clock,
             entropy,

@@ -9,7 +9,6 @@ mod every;
 mod followed;
 mod inventory;
 mod lease;
-mod plans;
 mod renewal;
 mod scheduler;
 mod soaks;
@@ -28,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::connections::Connections;
 use crate::domain::{Clock, DaemonId, Entropy, HubId};
 use crate::metrics::Metrics;
+use crate::plans::Plans;
 use crate::store::Store;
 
 /// What an engine may use at most.
@@ -49,6 +49,8 @@ pub struct Engine {
     pub store: Arc<dyn Store>,
     /// The ways to the clusters.
     pub connections: Arc<Connections>,
+    /// The plans being carried out.
+    pub plans: Arc<Plans>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness, for ids.
@@ -75,7 +77,7 @@ pub struct LoopEnded {
 /// Carries rollouts out until `stop` is cancelled; steps under way are finished, nothing else is begun. If a loop ends
 /// before that, `stop` is cancelled for the others, and for whoever shares it.
 pub async fn run(engine: Arc<Engine>, stop: CancellationToken) -> Result<(), LoopEnded> {
-    let plans = Arc::new(plans::Plans::default());
+    let plans = Arc::clone(&engine.plans);
     let (held, lease) = watch::channel::<Option<lease::Held>>(None);
     // The lease outlives the others: it is given back when nothing writes under it any more.
     let lease_stop = CancellationToken::new();

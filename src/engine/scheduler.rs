@@ -11,13 +11,13 @@ use super::decide::rollout::{Decision, InUse, Scene, decide};
 use super::every::every;
 use super::followed::Followed;
 use super::lease::Held;
-use super::plans::Plans;
 use super::soaks::Soaks;
 use super::{Engine, step};
 use crate::domain::Timestamp;
 use crate::domain::event::{Actor, Event, EventType, Subject};
 use crate::domain::rollout::{PauseCause, RolloutState, Wave};
 use crate::domain::target::{Target, TargetState};
+use crate::plans::Plans;
 use crate::store::{Lease, RolloutChange, Snapshot, StartTarget, StoreError};
 
 /// How often rollouts are looked at when nothing is committed: the floor under the hint.

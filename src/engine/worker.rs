@@ -14,10 +14,10 @@ use tracing::field::Empty;
 use super::Engine;
 use super::every::every;
 use super::lease::Held;
-use super::plans::Plans;
 use super::step::{Follow, Left, take};
 use crate::cluster::{EdgeError, Hint};
 use crate::domain::TargetId;
+use crate::plans::Plans;
 use crate::store::{Lease, StoreError};
 
 /// How often due targets are asked for when nothing hints: the floor under the hints.

@@ -17,16 +17,16 @@ pub struct Gauges {
     pub version: &'static str,
     /// The registered clusters.
     pub clusters: Vec<ClusterGauges>,
-    /// Rollouts that have not finished, and those that finished within the last day.
+    /// Rollouts that have not finished, and the newest that have.
     pub rollouts: Vec<RolloutGauges>,
     /// Limits and how much of them is in use.
     pub limits: Vec<Limit>,
     /// Deferred targets by reason.
     pub deferred: Vec<(&'static str, u64)>,
-    /// Running targets that have not moved for longer than their attempts may take.
+    /// Running targets past the deadline of their cluster.
     pub stuck_targets: u64,
-    /// The audit chain's last entry: its number and hash.
-    pub audit_head: Option<(i64, String)>,
+    /// The number of the audit chain's last entry.
+    pub audit_head: Option<i64>,
 }
 
 /// One cluster.
@@ -82,7 +82,6 @@ labels! {
     Rollout { rollout: String }
     Scope { scope: String }
     Reason { reason: &'static str }
-    Head { hash: String }
     Version { version: &'static str }
 }
 
@@ -105,14 +104,14 @@ impl Gauges {
         registry.register("build", "This program", Info::new(Version { version: self.version }));
         let stuck = Gauge::<i64>::default();
         stuck.set(whole(self.stuck_targets));
-        registry.register("stuck_targets", "Running targets that have not moved for too long", stuck);
+        registry.register("stuck_targets", "Targets that run past the deadline of their cluster", stuck);
         self.add_clusters(&mut registry);
         self.add_rollouts(&mut registry);
         self.add_limits(&mut registry);
-        if let Some((seq, hash)) = &self.audit_head {
-            let head = Family::<Head, Gauge>::default();
-            head.get_or_create(&Head { hash: hash.clone() }).set(*seq);
-            registry.register("audit_head", "The number of the last audit entry, and its hash", head);
+        if let Some(seq) = self.audit_head {
+            let head = Gauge::<i64>::default();
+            head.set(seq);
+            registry.register("audit_head", "The number of the last audit entry", head);
         }
         registry
     }

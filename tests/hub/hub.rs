@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fleetlift::app::{
-    App, FleetFile, FleetFiles, MakePlan, PageRequest, PlanView, Principal, RegisterCluster, ResultView, Role,
-    RolloutView, StartRollout,
+    App, FleetFile, FleetFiles, MakePlan, PageRequest, PlanView, Principal, RegisterCluster, Releases, ResultView,
+    Role, RolloutView, StartRollout,
 };
 use fleetlift::audit::checkpoint::Signer;
 use fleetlift::cluster::{AddressPolicy, Limits, Surroundings, Vault};
@@ -65,6 +65,8 @@ impl Hub {
         let app = App {
             connections: Arc::new(connections(Arc::clone(&store), &key, id)),
             store,
+            plans: Arc::default(),
+            releases: Releases::default(),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             hub: id,
@@ -88,6 +90,7 @@ impl Hub {
             let engine = Engine {
                 connections: Arc::new(connections(Arc::clone(&store), &key, hub)),
                 store,
+                plans: Arc::default(),
                 clock: Arc::new(SystemClock),
                 entropy: Arc::new(SystemEntropy),
                 metrics: Arc::new(Metrics::new()),

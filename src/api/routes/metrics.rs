@@ -32,7 +32,7 @@ async fn page(app: &App, metrics: &Metrics) -> Result<impl IntoResponse + use<>,
 }
 
 fn gauges(readings: Readings) -> Gauges {
-    let Readings { clusters, rollouts, limits, deferred, stuck, head: (seq, hash) } = readings;
+    let Readings { clusters, rollouts, limits, deferred, stuck, head } = readings;
     Gauges {
         version: env!("CARGO_PKG_VERSION"),
         clusters: clusters
@@ -46,7 +46,7 @@ fn gauges(readings: Readings) -> Gauges {
             .collect(),
         deferred,
         stuck_targets: stuck,
-        audit_head: Some((seq, hash)),
+        audit_head: Some(head),
     }
 }
 

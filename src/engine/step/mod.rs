@@ -16,7 +16,6 @@ use tokio::sync::watch;
 use super::Engine;
 use super::decide::Rules;
 use super::lease::Held;
-use super::plans::Plans;
 use crate::cluster::{Edge, EdgeError};
 use crate::connections::{NotConnectable, Purpose, Unrecognised};
 use crate::domain::cluster::Cluster;
@@ -24,6 +23,7 @@ use crate::domain::event::{EventType, Subject};
 use crate::domain::plan::PlannedTarget;
 use crate::domain::target::{Deferral, SkipReason, Target, TargetState, TaskState};
 use crate::domain::{Plan, TargetId, TaskId, Timestamp};
+use crate::plans::Plans;
 use crate::store::{Lease, StoreError};
 
 /// A Job to be followed by watch, so that its end is noticed before the next look is due.
