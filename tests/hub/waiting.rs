@@ -1,5 +1,12 @@
 //! What the hub does not do, and that it says why.
 
+use std::time::Duration;
+
+use fleetlift::domain::budget::{Claim, Scope};
+use fleetlift::domain::target::{Deferral, TargetState};
+use fleetlift::domain::{Clock as _, DaemonId, RolloutId};
+use fleetlift::store::StartTarget;
+use fleetlift::system::{SystemClock, SystemEntropy};
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{ListParams, PostParams};
 use serde_json::json;
@@ -94,5 +101,48 @@ async fn a_volume_that_drifted_elsewhere_is_not_touched() {
     let result = &hub.results(&rollout).await[0];
     assert_eq!((result.outcome.as_str(), result.attempts), ("failed", 0), "{result:?}");
     assert!(result.reason.contains("3.3.0"), "{}", result.reason);
+    assert!(site.cluster.api::<Job>().list(&ListParams::default()).await.unwrap().items.is_empty());
+}
+
+/// A strategy, and after it a window that never opens.
+const SHUT: &str = "waves: [{name: all}], windows: [shut]}\n  windows:\n    \
+                    - {name: shut, deny: [{dates: 2020-01-01..2199-12-31, reason: stock-taking}]";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_whose_window_closes_before_its_next_task_waits_for_it_without_a_slot() {
+    let site = Site::with_volumes(&["pvc-hub-shut"]).await;
+    let hub = Hub::new().await;
+    hub.apply(SHUT).await;
+    hub.register(&site.cluster, "berlin").await;
+    let rollout = hub.rollout().await;
+    let id: RolloutId = rollout.parse().unwrap();
+    let store = &hub.app.store;
+    let snapshot = until("its wave is open", || async {
+        let snapshot = store.snapshot(id).await.unwrap();
+        snapshot.waves[0].opened_at.is_some().then_some(snapshot)
+    })
+    .await;
+    assert!(hub.why(&rollout, "berlin").await.contains("outside its windows"));
+    // It started while the window was open, under a daemon that has gone since.
+    let now = SystemClock.now();
+    let daemon = DaemonId::new(now, &SystemEntropy);
+    let lease = store.renew_lease(daemon, Duration::from_mins(1)).await.unwrap();
+    let start = StartTarget {
+        target: snapshot.targets[0].id,
+        version: snapshot.targets[0].version,
+        state: TargetState::Running { since: now, unseen_since: None, doing: "connecting".to_owned() },
+        at: now,
+        lease,
+        claims: vec![Claim { scope: Scope::Hub, limit: 1 }],
+    };
+    store.start_target(start, vec![]).await.unwrap();
+    store.release_lease(&lease).await.unwrap();
+    let reason = until("it is deferred", || async {
+        let state = store.snapshot(id).await.unwrap().targets.remove(0).state;
+        if let TargetState::Deferred { reason, .. } = state { Some(reason) } else { None }
+    })
+    .await;
+    assert_eq!(reason, Deferral::OutsideWindow { opens_at: None });
+    assert_eq!(store.usage().await.unwrap(), []);
     assert!(site.cluster.api::<Job>().list(&ListParams::default()).await.unwrap().items.is_empty());
 }
