@@ -3,12 +3,20 @@
 use super::steer::Steered;
 use super::{App, Principal, Refusal, Remark};
 use crate::domain::event::{EventType, Subject};
+use crate::domain::rollout::RolloutState;
 use crate::domain::target::{SkipReason, Target, TargetState};
+use crate::store::RolloutChange;
 
 impl App {
     /// Leaves a cluster out that has not started, is deferred, or failed. One that runs is let finish.
-    pub async fn skip(&self, by: &Principal, rollout: &str, cluster: &str, why: Remark) -> Steered {
-        let seen = self.steerable(by, rollout, None, &why.remark).await?;
+    pub async fn skip(&self, by: &Principal, rollout: &str, cluster: &str, why: Remark, read: Option<i64>) -> Steered {
+        let seen = self.steerable(by, rollout, read, &why.remark).await?;
+        if matches!(seen.snapshot.rollout.state, RolloutState::Finished { .. }) {
+            let id = seen.snapshot.rollout.id;
+            return Err(Refusal::Conflict(format!(
+                "rollout {id} is finished: no cluster can be left out of it any more"
+            )));
+        }
         let target = &seen.snapshot.targets[seen.target_of(cluster)?];
         match &target.state {
             TargetState::Pending | TargetState::Deferred { .. } | TargetState::Failed { .. } => {}
@@ -26,7 +34,15 @@ impl App {
         let subject =
             Subject { rollout: Some(id), cluster: Some(target.cluster), target: Some(target.id), ..Subject::default() };
         let event = self.event(by, EventType::TargetSkipped, subject).because(why.remark);
-        self.store.change_target(&skipped, &[], vec![event]).await?;
+        let change = RolloutChange {
+            rollout: id,
+            version: seen.snapshot.rollout.version,
+            state: None,
+            finished_at: None,
+            waves: Vec::new(),
+            targets: vec![skipped],
+        };
+        self.store.change_rollout(change, vec![event]).await?;
         self.rollout(&id.to_string()).await
     }
 }

@@ -47,6 +47,13 @@ impl App {
     /// Approves a wave of the rollout, with who and why.
     pub async fn approve(&self, by: &Principal, rollout: &str, wanted: Approve, read: Option<i64>) -> Steered {
         let seen = self.steerable(by, rollout, read, &wanted.remark).await?;
+        if seen.snapshot.rollout.state.verdict().is_some() {
+            return Err(Refusal::Conflict(format!(
+                "rollout {} is {}: no wave of it opens any more",
+                seen.snapshot.rollout.id,
+                seen.snapshot.rollout.state.name()
+            )));
+        }
         let position = waiting_wave(&seen, wanted.wave.as_deref(), self.clock.now())?;
         let wave = &seen.snapshot.waves[position];
         let approval = Approval { by: by.actor.to_string(), at: self.clock.now(), remark: wanted.remark.clone() };

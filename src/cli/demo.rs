@@ -121,6 +121,8 @@ impl Demo {
         output.say(&format!("\nall of it took {:.1} s\n", began.elapsed().as_secs_f64()))?;
         if self.keep {
             output.say(&next_commands(output, &folder.0, &view, &trouble))?;
+            // What was broken is repaired now: the commands that are printed shall work.
+            fleet.behave(&trouble.failing, Behaviour::default());
             stop.cancelled().await;
         } else {
             output.say(&afterwards(output))?;
@@ -355,7 +357,9 @@ fn next_commands(output: Output, folder: &Path, view: &RolloutView, trouble: &Tr
         "fleetlift result export --format csv".to_owned(),
         "fleetlift audit list --rollout latest".to_owned(),
     ];
-    format!("{}\n{}\n\nCtrl-C ends fleet and hub.", heading(output, "in another terminal"), commands.join("\n"))
+    let head = heading(output, "in another terminal");
+    let repaired = format!("(by now somebody has repaired {}: its upgrade would succeed)", trouble.failing);
+    format!("{head}\n{}\n{}\n\nCtrl-C ends fleet and hub.", output.tone(Tone::Dim, &repaired), commands.join("\n"))
 }
 
 fn afterwards(output: Output) -> String {

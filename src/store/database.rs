@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::readers::Readers;
 use super::writer::{Address, Writer};
 use super::{
-    Claimed, Hub, InventoryTurn, Lease, NewCluster, NewHub, NewRollout, ResultQuery, ResultRow, RolloutChange,
+    Claimed, Hub, InventoryTurn, Lease, NewCluster, NewHub, NewRollout, ResultQuery, ResultRow, Retry, RolloutChange,
     SlotHolder, Snapshot, StartTarget, Store, StoreError, StoredFleet, StoredInventory, StoredPlan, StoredToken,
     TargetCommit, TargetWork,
 };
@@ -20,7 +20,6 @@ use crate::domain::budget::Usage;
 use crate::domain::cluster::{Cluster, Reach, SealedCredential, StoredCredential};
 use crate::domain::event::{Event, StoredEvent};
 use crate::domain::rollout::Rollout;
-use crate::domain::target::{Target, Task};
 use crate::domain::{
     Attempt, ClusterId, DaemonId, InventoryDigest, PlanDigest, Revision, RolloutId, TargetId, TaskId, Timestamp,
     TokenId,
@@ -254,6 +253,11 @@ impl Store for Database {
         read!(self, budgets::holders, keys)
     }
 
+    async fn retry(&self, retry: Retry, events: Vec<Event>) -> Result<(), StoreError> {
+        let wanted = retry;
+        write!(self, rollouts::retry, wanted, events)
+    }
+
     async fn usage(&self) -> Result<Vec<Usage>, StoreError> {
         read!(self, budgets::usage)
     }
@@ -284,11 +288,6 @@ impl Store for Database {
 
     async fn wake(&self, rollout: RolloutId, target: Option<TargetId>, now: Timestamp) -> Result<(), StoreError> {
         write!(self, targets::wake, rollout, target, now)
-    }
-
-    async fn change_target(&self, target: &Target, tasks: &[Task], events: Vec<Event>) -> Result<(), StoreError> {
-        let (target, tasks) = (target.clone(), tasks.to_vec());
-        write!(self, targets::change, target, tasks, events)
     }
 
     async fn attempts(&self, task: TaskId) -> Result<Vec<Attempt>, StoreError> {

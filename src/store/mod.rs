@@ -39,7 +39,6 @@ use crate::domain::budget::{Scope, Usage};
 use crate::domain::cluster::{Cluster, Reach, SealedCredential, StoredCredential};
 use crate::domain::event::{Event, StoredEvent};
 use crate::domain::rollout::Rollout;
-use crate::domain::target::{Target, Task};
 use crate::domain::{
     Attempt, ClusterId, DaemonId, InventoryDigest, PlanDigest, Revision, RolloutId, TargetId, TaskId, Timestamp,
     TokenId,
@@ -222,6 +221,9 @@ pub trait Store: Send + Sync {
     async fn change_rollout(&self, change: RolloutChange, events: Vec<Event>) -> Result<(), StoreError>;
     /// Who holds slots of the budgets with these keys.
     async fn slot_holders(&self, keys: Vec<String>) -> Result<Vec<SlotHolder>, StoreError>;
+    /// Has failed targets tried again, all of them or none, where the rollout's version is still `version`; a finished
+    /// rollout runs again, unless another one of its plan does.
+    async fn retry(&self, retry: Retry, events: Vec<Event>) -> Result<(), StoreError>;
     /// How much of every scope is in use.
     async fn usage(&self) -> Result<Vec<Usage>, StoreError>;
 
@@ -244,9 +246,6 @@ pub trait Store: Send + Sync {
     async fn commit_target(&self, commit: TargetCommit, events: Vec<Event>) -> Result<(), StoreError>;
     /// Makes running targets of a rollout (or one target) due at `now`: something about them was decided elsewhere.
     async fn wake(&self, rollout: RolloutId, target: Option<TargetId>, now: Timestamp) -> Result<(), StoreError>;
-    /// Changes a target that does not run (skip, retry) where its version is still `target.version`, and its tasks'
-    /// states and allowances.
-    async fn change_target(&self, target: &Target, tasks: &[Task], events: Vec<Event>) -> Result<(), StoreError>;
     /// Every attempt of a task, oldest first.
     async fn attempts(&self, task: TaskId) -> Result<Vec<Attempt>, StoreError>;
     /// Results: one row a task of the rollout (and cluster) with its last attempt, in the plan's order, after `after`.

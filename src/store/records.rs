@@ -156,8 +156,25 @@ pub struct RolloutChange {
     pub finished_at: Option<Timestamp>,
     /// Waves whose facts change, as they shall be.
     pub waves: Vec<Wave>,
-    /// Targets that do not run and change with it (skipped by an abort), each with the version that was read.
+    /// Targets that do not run and change with it (skipped by a person or an abort), each with the version that was read.
     pub targets: Vec<Target>,
+}
+
+/// Failed targets of a rollout to be tried again.
+#[derive(Debug, Clone)]
+pub struct Retry {
+    /// The rollout.
+    pub rollout: RolloutId,
+    /// The version that was read.
+    pub version: i64,
+    /// The new state of a rollout that is finished; `None` of one that is not.
+    pub reopened: Option<RolloutState>,
+    /// Waves whose facts change, as they shall be.
+    pub waves: Vec<Wave>,
+    /// The targets as they shall be, each with the version that was read.
+    pub targets: Vec<Target>,
+    /// Their tasks that are tried again, as they shall be, each with the attempts that were read.
+    pub tasks: Vec<Task>,
 }
 
 /// A target to be started.

@@ -5,11 +5,11 @@ use super::failure::{conflict, exactly_one};
 use super::session::{Columns, Dialect, Session, Value, statements};
 use super::targets::{self, task_row};
 use super::writer::Change;
-use super::{NewRollout, RolloutChange, Snapshot, StoreError};
-use crate::domain::RolloutId;
+use super::{NewRollout, Retry, RolloutChange, Snapshot, StoreError};
 use crate::domain::event::Event;
 use crate::domain::rollout::{Rollout, RolloutState, Wave};
-use crate::domain::target::{Target, TargetState};
+use crate::domain::target::{Target, TargetState, Task};
+use crate::domain::{PlanDigest, RolloutId};
 
 macro_rules! rollout_columns {
     () => {
@@ -23,15 +23,20 @@ statements! {
     BY_ID = concat!("select ", rollout_columns!(), " from rollouts where id = $1");
     PAGE = concat!("select ", rollout_columns!(), " from rollouts where id < $1 order by id desc limit $2");
     UNFINISHED = "select id from rollouts where state <> 'finished' order by id";
-    UNFINISHED_OF_PLAN = "select id from rollouts where plan = $1 and state <> 'finished' limit 1";
+    PLAN_OF = "select plan from rollouts where id = $1";
+    OTHER_OF_PLAN = "
+        select id from rollouts where plan = $1 and id <> $2 and state <> 'finished' limit 1";
     INSERT = "
         insert into rollouts (id, plan, fleet, group_name, revision, state, state_body, started_at_us, started_by,
             deadline_us, finished_at_us, version)
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
-    // A rollout that is finished stays as it is.
+    // A rollout that is finished stays as it is, unless failed targets of it are tried again.
     CHANGE_STATE = "
         update rollouts set state = $3, state_body = $4, finished_at_us = $5, version = version + 1
         where id = $1 and version = $2 and state <> 'finished'";
+    REOPEN = "
+        update rollouts set state = $3, state_body = $4, finished_at_us = null, version = version + 1
+        where id = $1 and version = $2 and state = 'finished'";
     RAISE_VERSION = "
         update rollouts set version = version + 1 where id = $1 and version = $2 and state <> 'finished'";
     WAVES = "
@@ -59,6 +64,15 @@ const CHANGE_TARGETS_TAIL: &str = ")
     from changed
     where targets.id = changed.id and targets.version = changed.version and targets.state <> 'running'";
 
+const CHANGE_TASKS: &str = "with changed (id, target, attempts, state, state_body, attempts_allowed) as (values";
+
+/// Each where nothing was tried since it was read.
+const CHANGE_TASKS_TAIL: &str = ")
+    update tasks set state = changed.state, state_body = changed.state_body,
+        attempts_allowed = changed.attempts_allowed
+    from changed
+    where tasks.id = changed.id and tasks.target = changed.target and tasks.attempts = changed.attempts";
+
 /// After the newest: a page that begins there begins with the first rollout.
 const AFTER_ALL: &str = "g";
 
@@ -70,13 +84,7 @@ pub(super) async fn start(change: &mut Change<'_>, new: NewRollout, events: Vec<
     let NewRollout { rollout, waves, targets } = new;
     let Rollout { id, plan, fleet, group, revision, state, started_at, started_by, deadline, finished_at, version } =
         rollout;
-    if change.session.dialect() == Dialect::Postgres {
-        change.session.row(LOCK_PLAN, vec![plan.as_str().into()]).await?;
-    }
-    if let Some(unfinished) = change.session.row(UNFINISHED_OF_PLAN, vec![plan.as_str().into()]).await? {
-        let name = format!("{} of this plan", unfinished.columns().text()?);
-        return Err(StoreError::Exists { what: "rollout", name });
-    }
+    only_one_of(change, &plan, id).await?;
     let values = vec![
         Value::text(id),
         plan.as_str().into(),
@@ -109,6 +117,17 @@ pub(super) async fn start(change: &mut Change<'_>, new: NewRollout, events: Vec<
     change.session.run_many(INSERT_TASKS, task_rows, "").await?;
     change.tell(events);
     Ok(())
+}
+
+/// Refuses when a rollout of this plan other than `one` is not finished.
+async fn only_one_of(change: &mut Change<'_>, plan: &PlanDigest, one: RolloutId) -> Result<(), StoreError> {
+    if change.session.dialect() == Dialect::Postgres {
+        change.session.row(LOCK_PLAN, vec![plan.as_str().into()]).await?;
+    }
+    let values = vec![plan.as_str().into(), Value::text(one)];
+    let Some(other) = change.session.row(OTHER_OF_PLAN, values).await? else { return Ok(()) };
+    let name = format!("{} of this plan", other.columns().text()?);
+    Err(StoreError::Exists { what: "rollout", name })
 }
 
 /// Rollouts, newest first, older than `before`.
@@ -166,7 +185,35 @@ pub(super) async fn change(
         }
     };
     exactly_one(changed, || format!("rollout {rollout}"))?;
-    for wave in &waves {
+    change_waves(change, rollout, &waves).await?;
+    change_targets(change, rollout, &targets).await?;
+    change.tell(events);
+    Ok(())
+}
+
+/// Takes targets of a rollout up again, with their tasks; a finished one runs again.
+pub(super) async fn retry(change: &mut Change<'_>, wanted: Retry, events: Vec<Event>) -> Result<(), StoreError> {
+    let Retry { rollout, version, reopened, waves, targets, tasks } = wanted;
+    let changed = match &reopened {
+        None => change.session.run(RAISE_VERSION, vec![Value::text(rollout), version.into()]).await?,
+        Some(state) => {
+            let row = change.session.row(PLAN_OF, vec![Value::text(rollout)]).await?;
+            let row = row.ok_or_else(|| StoreError::NotFound { what: "rollout", name: rollout.to_string() })?;
+            only_one_of(change, &row.columns().id()?, rollout).await?;
+            let values = vec![Value::text(rollout), version.into(), state.name().into(), Value::json(state)?];
+            change.session.run(REOPEN, values).await?
+        }
+    };
+    exactly_one(changed, || format!("rollout {rollout}"))?;
+    change_waves(change, rollout, &waves).await?;
+    change_targets(change, rollout, &targets).await?;
+    change_tasks(change, rollout, &tasks).await?;
+    change.tell(events);
+    Ok(())
+}
+
+async fn change_waves(change: &mut Change<'_>, rollout: RolloutId, waves: &[Wave]) -> Result<(), StoreError> {
+    for wave in waves {
         let Wave { position, name, opened_at, settled_at, passed_at, approval } = wave;
         let values = vec![
             Value::text(rollout),
@@ -179,8 +226,6 @@ pub(super) async fn change(
         let changed = change.session.run(CHANGE_WAVE, values).await?;
         exactly_one(changed, || format!("wave {name} of rollout {rollout}"))?;
     }
-    change_targets(change, rollout, &targets).await?;
-    change.tell(events);
     Ok(())
 }
 
@@ -199,6 +244,22 @@ async fn change_targets(change: &mut Change<'_>, rollout: RolloutId, targets: &[
     }
     let changed = change.session.run_many(CHANGE_TARGETS, rows, CHANGE_TARGETS_TAIL).await?;
     if changed == targets.len() as u64 { Ok(()) } else { Err(conflict(format!("a target of rollout {rollout}"))) }
+}
+
+async fn change_tasks(change: &mut Change<'_>, rollout: RolloutId, tasks: &[Task]) -> Result<(), StoreError> {
+    let mut rows = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        rows.push(vec![
+            Value::text(task.id),
+            Value::text(task.target),
+            task.attempts.into(),
+            task.state.name().into(),
+            Value::json(&task.state)?,
+            task.attempts_allowed.into(),
+        ]);
+    }
+    let changed = change.session.run_many(CHANGE_TASKS, rows, CHANGE_TASKS_TAIL).await?;
+    if changed == tasks.len() as u64 { Ok(()) } else { Err(conflict(format!("a task of rollout {rollout}"))) }
 }
 
 fn wave_row(rollout: RolloutId, wave: &Wave) -> Result<Vec<Value>, StoreError> {

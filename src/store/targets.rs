@@ -77,12 +77,6 @@ statements! {
         update targets set woken_at_us = case when held = 1 then $3 else null end,
             due_at_us = case when held = 1 then due_at_us else $3 end
         where rollout = $1 and state = 'running' and (cast($2 as text) is null or id = $2) and due_at_us > $3";
-    CHANGE = "
-        update targets set state = $3, state_body = $4, version = version + 1
-        where id = $1 and version = $2 and state <> 'running'";
-    CHANGE_TASK = "
-        update tasks set state = $3, state_body = $4, attempts_allowed = $5
-        where id = $1 and target = $2 and attempts = $6";
 }
 
 /// `$1` is the daemon, `$2` the present.
@@ -235,34 +229,6 @@ pub(super) async fn wake(
 ) -> Result<(), StoreError> {
     let values = vec![Value::text(rollout), Value::text_if_any(target), now.into()];
     change.session.run(WAKE, values).await.map(drop)
-}
-
-/// Changes a target that does not run, and its tasks.
-pub(super) async fn change(
-    change: &mut Change<'_>,
-    target: Target,
-    tasks: Vec<Task>,
-    events: Vec<Event>,
-) -> Result<(), StoreError> {
-    if matches!(target.state, TargetState::Running { .. }) {
-        return Err(conflict(format!("target {}: only starting makes it run", target.id)));
-    }
-    let values =
-        vec![Value::text(target.id), target.version.into(), target.state.name().into(), Value::json(&target.state)?];
-    exactly_one(change.session.run(CHANGE, values).await?, || format!("target {}", target.id))?;
-    for task in tasks {
-        let values = vec![
-            Value::text(task.id),
-            Value::text(target.id),
-            task.state.name().into(),
-            Value::json(&task.state)?,
-            task.attempts_allowed.into(),
-            task.attempts.into(),
-        ];
-        exactly_one(change.session.run(CHANGE_TASK, values).await?, || format!("task {}", task.id))?;
-    }
-    change.tell(events);
-    Ok(())
 }
 
 /// The targets of a rollout, by wave and position.

@@ -154,7 +154,7 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// A simulated fleet in this process, and the folder with its kubeconfigs.
 pub struct Simulated {
-    _fleet: Fleet,
+    pub fleet: Fleet,
     pub kubeconfigs: PathBuf,
     _runtime: tokio::runtime::Runtime,
 }
@@ -182,7 +182,7 @@ impl Simulated {
         let kubeconfigs = folder.join("kubeconfigs");
         fleet.write_kubeconfigs(&kubeconfigs).unwrap();
         fleet.write_labels(&folder.join("labels.csv")).unwrap();
-        Self { _fleet: fleet, kubeconfigs, _runtime: runtime }
+        Self { fleet, kubeconfigs, _runtime: runtime }
     }
 }
 

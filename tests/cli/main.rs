@@ -7,5 +7,6 @@ mod daemon;
 mod import;
 mod metrics;
 mod story;
+mod steering;
 mod telemetry;
 mod waiver;

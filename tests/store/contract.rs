@@ -15,7 +15,8 @@ use fleetlift::domain::rollout::{Approval, PauseCause, RolloutState, Verdict, Wa
 use fleetlift::domain::target::{Deferral, SkipReason, Target, TargetState, Task, TaskState};
 use fleetlift::domain::{InventoryDigest, PlanDigest};
 use fleetlift::store::{
-    InventoryTurn, NewHub, ResultQuery, RolloutChange, SlotHolder, Store, StoreError, StoredInventory, StoredToken,
+    InventoryTurn, NewHub, ResultQuery, Retry, RolloutChange, SlotHolder, Store, StoreError, StoredInventory,
+    StoredToken,
 };
 use fleetlift::system::SystemEntropy;
 use futures::future::join_all;
@@ -62,6 +63,8 @@ macro_rules! promises {
             one_attempt_of_a_task_is_open_and_no_more_than_allowed,
             an_attempt_that_was_not_begun_costs_none,
             a_failed_target_can_be_tried_again,
+            a_running_target_is_not_tried_again,
+            a_finished_rollout_runs_again_with_what_is_tried_again_or_stays_as_it_is,
             results_come_in_the_order_of_the_plan,
             events_form_one_chain_whoever_writes,
             a_refused_change_leaves_no_event,
@@ -830,35 +833,99 @@ pub async fn an_attempt_that_was_not_begun_costs_none(backend: &dyn Backend) {
     assert_eq!((task.attempts, task.attempts_allowed), (1, allowed + 1), "its number is used up, its try is not");
 }
 
-pub async fn a_failed_target_can_be_tried_again(backend: &dyn Backend) {
-    let scene = Scene::new(backend, 1).await;
+/// The first target of a scene, failed; with its task.
+async fn one_failed(scene: &Scene) -> (Target, Task) {
     let fence = scene.running(0).await;
-    let running = scene.store.target_work(scene.targets[0].id).await.unwrap().target;
-    let pending = Target { state: TargetState::Pending, ..running };
-    assert!(is_conflict(scene.store.change_target(&pending, &[], vec![]).await), "it runs");
     let mut commit = scene.step(0, fence);
     commit.state = Some(TargetState::Failed { at: NOW, reason: "its Job failed".into() });
     commit.tasks = vec![(scene.tasks[0].id, TaskState::Failed { at: NOW, reason: "its Job failed".into() })];
     scene.store.commit_target(commit, vec![event(EventType::TargetFailed)]).await.unwrap();
-    let failed = scene.store.target_work(scene.targets[0].id).await.unwrap();
-    let again = Target { state: TargetState::Pending, ..failed.target };
-    let task = Task {
-        state: TaskState::Pending { not_before: None },
-        attempts_allowed: failed.tasks[0].attempts_allowed + 2,
-        ..failed.tasks[0].clone()
-    };
-    scene
-        .store
-        .change_target(&again, std::slice::from_ref(&task), vec![event(EventType::TargetRetried)])
-        .await
-        .unwrap();
-    assert!(is_conflict(scene.store.change_target(&again, &[], vec![]).await), "its version was raised");
-    let work = scene.store.target_work(again.id).await.unwrap();
-    assert_eq!((work.target.state, work.tasks), (TargetState::Pending, vec![task]));
+    let mut failed = scene.store.target_work(scene.targets[0].id).await.unwrap();
+    (failed.target, failed.tasks.remove(0))
+}
+
+/// What tries it again in a rollout of that version.
+fn again(scene: &Scene, version: i64, (target, task): (&Target, &Task)) -> Retry {
+    Retry {
+        rollout: scene.rollout.id,
+        version,
+        reopened: None,
+        waves: vec![],
+        targets: vec![Target { state: TargetState::Pending, ..target.clone() }],
+        tasks: vec![Task {
+            state: TaskState::Pending { not_before: None },
+            attempts_allowed: task.attempts_allowed + 2,
+            ..task.clone()
+        }],
+    }
+}
+
+pub async fn a_failed_target_can_be_tried_again(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 1).await;
+    let (failed, task) = one_failed(&scene).await;
+    let retry = again(&scene, 1, (&failed, &task));
+    let attempted = Retry { tasks: vec![Task { attempts: 1, ..retry.tasks[0].clone() }], ..retry.clone() };
+    assert!(is_conflict(scene.store.retry(attempted, vec![event(EventType::TargetRetried)]).await));
+    let untouched = scene.store.target_work(failed.id).await.unwrap();
+    assert_eq!((untouched.target, &untouched.tasks[0]), (failed, &task), "all of it or nothing");
+    scene.store.retry(retry.clone(), vec![event(EventType::TargetRetried)]).await.unwrap();
+    assert!(is_conflict(scene.store.retry(retry.clone(), vec![]).await), "the rollout's version was raised");
+    let newer = Retry { version: 2, ..retry.clone() };
+    assert!(is_conflict(scene.store.retry(newer, vec![]).await), "the target's version was raised");
+    let work = scene.store.target_work(retry.targets[0].id).await.unwrap();
+    assert_eq!((work.target.state, work.tasks), (TargetState::Pending, retry.tasks));
     assert_eq!(work.target.first_started_at, Some(NOW));
 }
 
 pub async fn results_come_in_the_order_of_the_plan(backend: &dyn Backend) {
+pub async fn a_running_target_is_not_tried_again(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 1).await;
+    scene.running(0).await;
+    let mut running = scene.store.target_work(scene.targets[0].id).await.unwrap();
+    let retry = again(&scene, 1, (&running.target, &running.tasks.remove(0)));
+    assert!(is_conflict(scene.store.retry(retry, vec![]).await));
+}
+
+pub async fn a_finished_rollout_runs_again_with_what_is_tried_again_or_stays_as_it_is(backend: &dyn Backend) {
+    let scene = Scene::new(backend, 1).await;
+    let (failed, task) = one_failed(&scene).await;
+    let waves = scene.store.snapshot(scene.rollout.id).await.unwrap().waves;
+    let passed = Wave { opened_at: Some(NOW), settled_at: Some(NOW), passed_at: Some(NOW), ..waves[0].clone() };
+    let finished = RolloutChange {
+        rollout: scene.rollout.id,
+        version: 1,
+        state: Some(RolloutState::Finished { verdict: Verdict::Failed { reason: "it did".into() } }),
+        finished_at: Some(NOW),
+        waves: vec![passed.clone()],
+        targets: vec![],
+    };
+    scene.store.change_rollout(finished.clone(), vec![]).await.unwrap();
+    let running = RolloutState::Running { accepted_failures: 0 };
+    let open = Wave { settled_at: None, passed_at: None, ..passed };
+    let without = again(&scene, 2, (&failed, &task));
+    assert!(is_conflict(scene.store.retry(without.clone(), vec![]).await), "a finished rollout takes nothing up");
+    let retry = Retry { reopened: Some(running.clone()), waves: vec![open.clone()], ..without };
+
+    // Another one of its plan was started: two would work on the same clusters.
+    let plan = scene.store.plan(&scene.rollout.plan).await.unwrap();
+    let other = new_rollout(&plan, &[]);
+    let id = other.rollout.id;
+    scene.store.start_rollout(other, vec![]).await.unwrap();
+    let refused = scene.store.retry(retry.clone(), vec![event(EventType::RolloutResumed)]).await;
+    assert!(matches!(refused, Err(StoreError::Exists { what: "rollout", .. })), "{refused:?}");
+    let untouched = scene.store.snapshot(scene.rollout.id).await.unwrap();
+    assert_eq!((untouched.rollout.version, untouched.targets), (2, vec![failed]));
+
+    let ended = RolloutChange { rollout: id, waves: vec![], ..finished };
+    scene.store.change_rollout(ended, vec![]).await.unwrap();
+    scene.store.retry(retry.clone(), vec![event(EventType::RolloutResumed)]).await.unwrap();
+    let seen = scene.store.snapshot(scene.rollout.id).await.unwrap();
+    assert_eq!((seen.rollout.state, seen.rollout.finished_at, seen.rollout.version), (running, None, 3));
+    assert_eq!((seen.waves, seen.targets[0].state.clone()), (vec![open], TargetState::Pending));
+    assert_eq!(scene.store.unfinished_rollouts().await.unwrap(), [scene.rollout.id]);
+    assert!(is_conflict(scene.store.retry(Retry { version: 3, ..retry }, vec![]).await), "it runs already");
+}
+
     let scene = Scene::new(backend, 5).await;
     let fence = scene.running(2).await;
     let attempt = scene.attempt(2, 1);

@@ -158,25 +158,28 @@ async fn retry(
     State(api): State<Arc<Api>>,
     by: Principal,
     Path(rollout): Path<String>,
+    IfMatch(read): IfMatch,
     Body(why): Body<Remark>,
 ) -> Result<Json<RolloutView>, Problem> {
-    Ok(Json(api.app.retry(&by, &rollout, None, why).await?))
+    Ok(Json(api.app.retry(&by, &rollout, None, why, read).await?))
 }
 
 async fn retry_one(
     State(api): State<Arc<Api>>,
     by: Principal,
     Path((rollout, cluster)): Path<(String, String)>,
+    IfMatch(read): IfMatch,
     Body(why): Body<Remark>,
 ) -> Result<Json<RolloutView>, Problem> {
-    Ok(Json(api.app.retry(&by, &rollout, Some(&cluster), why).await?))
+    Ok(Json(api.app.retry(&by, &rollout, Some(&cluster), why, read).await?))
 }
 
 async fn skip(
     State(api): State<Arc<Api>>,
     by: Principal,
     Path((rollout, cluster)): Path<(String, String)>,
+    IfMatch(read): IfMatch,
     Body(why): Body<Remark>,
 ) -> Result<Json<RolloutView>, Problem> {
-    Ok(Json(api.app.skip(&by, &rollout, &cluster, why).await?))
+    Ok(Json(api.app.skip(&by, &rollout, &cluster, why, read).await?))
 }

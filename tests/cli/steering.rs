@@ -1,0 +1,70 @@
+//! Rollouts that people steer and follow: tried again, paused, waited for.
+
+use std::fs;
+
+use fleetlift::sim::{Behaviour, UpgradeFault, UpgradeTrouble};
+
+use crate::arrange::{Daemon, FLEET, Simulated};
+
+/// One wave, and nobody is asked.
+fn at_once() -> String {
+    FLEET
+        .replace("        - {name: canary, size: 1, approval: after}\n", "")
+        .replace("failures: {allow: 1}", "failures: {allow: 0}")
+}
+
+/// Registers the clusters and starts a rollout over them; answers its id.
+fn start(daemon: &Daemon, simulated: &Simulated) -> String {
+    let folder = daemon.folder.path();
+    let (kubeconfigs, labels) = (simulated.kubeconfigs.display().to_string(), folder.join("labels.csv"));
+    daemon.ok(&["cluster", "import", &kubeconfigs, "--labels", &labels.display().to_string()]);
+    let fleet = folder.join("fleet.yaml");
+    fs::write(&fleet, at_once()).unwrap();
+    daemon.ok(&["fleet", "apply", &fleet.display().to_string()]);
+    let plan = daemon.ok(&["plan", "-o", "json"]).json();
+    let started = daemon.ok(&["rollout", "start", plan["digest"].as_str().unwrap(), "-o", "json"]).json();
+    started["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_rollout_that_failed_succeeds_when_its_cluster_is_repaired_and_tried_again() {
+    let daemon = Daemon::start(&[]);
+    let simulated = Simulated::start(3, daemon.folder.path());
+    let what = UpgradeTrouble::Fails("no such image".to_owned());
+    let fails = UpgradeFault { kind: None, name: None, times: None, what };
+    assert!(simulated.fleet.behave("edge-00001", Behaviour { upgrades: vec![fails], ..Behaviour::default() }));
+    let rollout = start(&daemon, &simulated);
+    assert_eq!(daemon.run(&["rollout", "wait", &rollout, "--timeout", "60s"]).code, 1);
+    let failed = daemon.ok(&["rollout", "status", &rollout, "-o", "json"]).json();
+    assert_eq!((&failed["verdict"], &failed["waves"][0]["targets"]["failed"]), (&"failed".into(), &1.into()));
+
+    // What is over is not left out of, nor approved.
+    let skipped = daemon.run(&["rollout", "skip", &rollout, "edge-00001"]);
+    assert!(skipped.code == 1 && skipped.err.contains("is finished"), "{skipped:?}");
+    let approved = daemon.run(&["rollout", "approve", &rollout, "--wave", "rest"]);
+    assert!(approved.code == 1 && approved.err.contains("is finished"), "{approved:?}");
+    let succeeded = daemon.run(&["rollout", "retry", &rollout, "edge-00000"]);
+    assert!(succeeded.code == 1 && succeeded.err.contains("is succeeded, not failed"), "{succeeded:?}");
+    assert_eq!(daemon.ok(&["rollout", "status", &rollout, "-o", "json"]).json(), failed, "nothing was changed");
+
+    assert!(simulated.fleet.behave("edge-00001", Behaviour::default()));
+    daemon.ok(&["rollout", "retry", &rollout, "edge-00001", "--remark", "the image is there"]);
+    daemon.ok(&["rollout", "wait", &rollout, "--timeout", "60s"]);
+    let status = daemon.ok(&["rollout", "status", &rollout, "-o", "json"]).json();
+    assert_eq!((&status["verdict"], &status["waves"][0]["status"]), (&"succeeded".into(), &"passed".into()));
+    assert_eq!(status["waves"][0]["targets"]["succeeded"], 3);
+    let again = daemon.run(&["rollout", "retry", &rollout]);
+    assert!(again.code == 1 && again.err.contains("nothing to try again"), "{again:?}");
+    daemon.ok(&["audit", "verify"]);
+}
+
+#[test]
+fn an_aborted_rollout_is_not_tried_again() {
+    let daemon = Daemon::start(&[]);
+    let simulated = Simulated::start(1, daemon.folder.path());
+    let rollout = start(&daemon, &simulated);
+    daemon.ok(&["rollout", "abort", &rollout, "--yes"]);
+    assert_eq!(daemon.run(&["rollout", "wait", &rollout, "--timeout", "60s"]).code, 1);
+    let refused = daemon.run(&["rollout", "retry", &rollout]);
+    assert!(refused.code == 1 && refused.err.contains("was aborted by token:admin"), "{refused:?}");
+}
