@@ -117,19 +117,20 @@ impl Demo {
         let verified = audit::verify_hub(&client).await?;
         output.say(&heading(output, "fleetlift audit verify"))?;
         output.say(&format!("audit: {} entries verified", verified.events))?;
-        output.say(&witnessed(output, fleet.oracle()))?;
+        let (agrees, witnessed) = witnessed(output, fleet.oracle());
+        output.say(&witnessed)?;
         output.say(&format!("\nall of it took {:.1} s\n", began.elapsed().as_secs_f64()))?;
         if self.keep {
-            output.say(&next_commands(output, &folder.0, &view, &trouble))?;
             // What was broken is repaired now: the commands that are printed shall work.
             fleet.behave(&trouble.failing, Behaviour::default());
+            output.say(&next_commands(output, &folder.0, &view, &trouble))?;
             stop.cancelled().await;
         } else {
             output.say(&afterwards(output))?;
             stop.cancel();
         }
         running.await??;
-        Ok(Ended::Done)
+        Ok(if agrees { rollout::verdict(&view) } else { Ended::Failed })
     }
 
     /// The fleet, and which of its clusters misbehave.
@@ -331,19 +332,20 @@ async fn told(output: Output, client: &Client, view: &RolloutView, trouble: &Tro
     Ok(())
 }
 
-/// What the simulated clusters themselves saw: a witness that the hub can't talk to.
-fn witnessed(output: Output, log: &Oracle) -> String {
+/// What the simulated clusters themselves saw, and whether it agrees: a witness that the hub can't talk to.
+fn witnessed(output: Output, log: &Oracle) -> (bool, String) {
     log.flush();
     let records = log.records();
     let summary = oracle::summary(&records);
     let wrong = oracle::verify(&records, &oracle::Limits::default());
     if wrong.is_empty() {
-        return format!(
+        let agrees = format!(
             "the clusters' own log agrees: {} Jobs, at most {} at once, never two for one resource",
             summary.jobs, summary.peak
         );
+        return (true, agrees);
     }
-    output.tone(Tone::Bad, &format!("the clusters' own log disagrees: {wrong:?}"))
+    (false, output.tone(Tone::Bad, &format!("the clusters' own log disagrees: {wrong:?}")))
 }
 
 fn next_commands(output: Output, folder: &Path, view: &RolloutView, trouble: &Trouble) -> String {

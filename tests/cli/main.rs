@@ -4,9 +4,10 @@
 mod arrange;
 mod canaries;
 mod daemon;
+mod demo;
 mod import;
 mod metrics;
-mod story;
 mod steering;
+mod story;
 mod telemetry;
 mod waiver;
