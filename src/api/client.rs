@@ -53,6 +53,19 @@ pub enum ClientError {
     },
 }
 
+impl ClientError {
+    /// Whether the same request may succeed later without anybody's doing: a hub that restarts, one that is busy, a
+    /// proxy before it.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unusable(_) => false,
+            Self::Unreachable { .. } => true,
+            Self::Problem(problem) => matches!(problem.status, 429 | 503 | 504),
+            Self::Unexpected { status, .. } => matches!(status.as_u16(), 429 | 502 | 503 | 504),
+        }
+    }
+}
+
 /// Longer than the hub's own deadline for a request, so that its answer says what happened.
 const DEADLINE: Duration = Duration::from_secs(150);
 

@@ -18,6 +18,7 @@ mod import;
 mod login;
 mod migrate;
 mod open_files;
+mod patience;
 mod plan;
 mod render;
 mod resources;

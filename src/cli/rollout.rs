@@ -8,11 +8,14 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 
 use super::connect::read_bounded;
+use super::patience::Patience;
 use super::render::{Column, Output, Tone};
 use super::{Context, Ended, watch};
 use crate::api::Client;
 use crate::api::client::segment;
-use crate::app::{Abort, Approve, PlanCopy, Remark, RolloutView, StartRollout, TargetCounts, TargetView, WaveView};
+use crate::app::{
+    Abort, Approve, PlanCopy, Remark, RolloutView, StartRollout, TargetCounts, TargetView, WaveView, When,
+};
 use crate::domain::{Clock as _, Entropy as _};
 use crate::settings::Period;
 use crate::system::{SystemClock, SystemEntropy};
@@ -256,15 +259,26 @@ async fn wait(output: Output, client: &Client, rollout: &str, timeout: Option<Du
     let path = format!("rollouts/{}", segment(rollout));
     let end = timeout.map(|timeout| SystemClock.now() + timeout);
     loop {
-        let view: RolloutView = client.get(&path, &[]).await?;
-        if view.state == "finished" {
-            output.one(&view, |output| status(output, &view))?;
-            return Ok(verdict(&view));
+        let now = SystemClock.now();
+        if let Some(view) = patience.with(client.get::<RolloutView>(&path, &[]).await, now)? {
+            if view.state == "finished" {
+                output.one(&view, |output| status(output, &view))?;
+                return Ok(verdict(&view));
+            }
+            let waits_for = waits_for(&view);
+            if last.as_ref().map(self::waits_for).is_none_or(|before| before.what != waits_for.what) {
+                output.note(&format!("{}  waiting: {}", When(now), waits_for.sentence));
+            }
+            last = Some(view);
         }
         if end.is_some_and(|end| SystemClock.now() >= end) {
-            output.one(&view, |output| status(output, &view))?;
+            if let Some(view) = &last {
+                output.one(view, |output| status(output, view))?;
+            }
             return Ok(Ended::NotFinished);
         }
+    let mut patience = Patience::new(output, end.is_some());
+    let mut last: Option<RolloutView> = None;
         tokio::time::sleep(ASK_EVERY).await;
     }
 }
@@ -279,6 +293,29 @@ pub fn verdict(view: &RolloutView) -> Ended {
 
 async fn steer(output: Output, client: &Client, command: RolloutCommand) -> anyhow::Result<Ended> {
     let remark = |why: Why| Remark { remark: why.remark };
+/// What a rollout waits for that is not over.
+struct WaitsFor {
+    /// In a word or two: what else changes (how many run, for example) is no news to whoever waits.
+    what: String,
+    /// In a sentence.
+    sentence: String,
+}
+
+fn waits_for(view: &RolloutView) -> WaitsFor {
+    let wave = view.waves.iter().find(|wave| wave.status != "passed");
+    match (view.state.as_str(), &view.cause, wave) {
+        ("running", _, Some(wave)) => WaitsFor {
+            what: format!("{} {}", wave.name, wave.status),
+            sentence: format!("wave {}: {}", wave.name, wave.reason),
+        },
+        (state, cause, _) => {
+            let cause = cause.as_deref().map_or_else(String::new, |cause| format!(": {cause}"));
+            let sentence = format!("the rollout is {state}{cause}");
+            WaitsFor { what: sentence.clone(), sentence }
+        }
+    }
+}
+
     let (rollout, verb, body) = match command {
         RolloutCommand::Approve { rollout, wave, why } => {
             (rollout, "approve".to_owned(), serde_json::to_value(Approve { wave, remark: why.remark })?)

@@ -6,16 +6,20 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::Ended;
+use super::patience::Patience;
 use super::render::{Output, Tone, plain};
 use super::rollout::{status, verdict};
-use crate::api::Client;
 use crate::api::client::segment;
+use crate::api::{Client, ClientError};
 use crate::app::{RolloutView, TargetCounts, TargetView};
 use crate::domain::{Clock as _, Seconds};
 use crate::system::SystemClock;
 
 /// How often the hub is asked on a terminal, and for lines.
 const LOOK_EVERY: Duration = Duration::from_millis(400);
+
+/// How soon a hub is asked again that gave no answer.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Running clusters that the live view names.
 const NAMED: usize = 6;
@@ -31,10 +35,13 @@ pub async fn follow(output: Output, client: &Client, rollout: &str) -> anyhow::R
 pub async fn look_on(output: Output, client: &Client, rollout: &str) -> anyhow::Result<RolloutView> {
     let path = format!("rollouts/{}", segment(rollout));
     let mut screen = Screen::new(output);
+    let mut patience = Patience::new(output, false);
     loop {
-        let view: RolloutView = client.get(&path, &[]).await?;
-        let running: Vec<TargetView> =
-            client.list(&format!("{path}/targets"), &[("state", "running".to_owned())]).await?;
+        let seen = patience.with(look(client, &path).await, SystemClock.now());
+        let Some((view, running)) = seen.inspect_err(|_| screen.close())? else {
+            tokio::time::sleep(ASK_AGAIN).await;
+            continue;
+        };
         screen.show(&view, &running)?;
         if view.state == "finished" {
             screen.close();
@@ -44,11 +51,20 @@ pub async fn look_on(output: Output, client: &Client, rollout: &str) -> anyhow::
     }
 }
 
+/// Where the rollout stands, and what runs.
+async fn look(client: &Client, path: &str) -> Result<(RolloutView, Vec<TargetView>), ClientError> {
+    let view = client.get(path, &[]).await?;
+    let running = client.list(&format!("{path}/targets"), &[("state", "running".to_owned())]).await?;
+    Ok((view, running))
+}
+
 struct Screen {
     output: Output,
     bars: Option<MultiProgress>,
     waves: Vec<ProgressBar>,
     below: Vec<ProgressBar>,
+    /// What was said of the rollout last, and of each wave.
+    stands: String,
     said: BTreeMap<String, String>,
 }
 
@@ -60,6 +76,7 @@ impl Screen {
             bars: live.then(MultiProgress::new),
             waves: Vec::new(),
             below: Vec::new(),
+            stands: String::new(),
             said: BTreeMap::new(),
         }
     }
@@ -110,12 +127,18 @@ impl Screen {
         }
     }
 
-    /// A line whenever a wave's sentence changes.
+    /// A line whenever the rollout's state or its cause changes, or a wave's sentence does.
     fn say(&mut self, view: &RolloutView) -> anyhow::Result<()> {
         if !self.output.for_people() {
             return Ok(());
         }
         let at = crate::app::When(SystemClock.now());
+        let cause = view.cause.as_deref().map_or_else(String::new, |cause| format!(": {cause}"));
+        let line = format!("rollout {}{cause}", view.state);
+        if self.stands != line {
+            self.output.say(&format!("{at}  {}", plain(&line)))?;
+            self.stands = line;
+        }
         for wave in &view.waves {
             let (settled, all) = progress(&wave.targets);
             let line = format!("wave {}: {settled}/{all} done, {}", wave.name, wave.reason);

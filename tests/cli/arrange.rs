@@ -119,6 +119,15 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    /// Begins a command whose answer goes to a file of that name as it comes; what it remarks goes there, too.
+    pub fn begin(&self, arguments: &[&str], file: &str) -> Begun {
+        let file = self.folder.path().join(file);
+        let told = std::fs::File::create(&file).unwrap();
+        let mut command = command(self.folder.path());
+        command.args(arguments).stdin(Stdio::null()).stdout(told.try_clone().unwrap()).stderr(told);
+        Begun { process: command.spawn().unwrap(), file }
+    }
+
     }
 }
 
@@ -149,6 +158,31 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     while !holds() {
         assert!(Instant::now() < end, "{what}: not within {LONG:?}");
         std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A command under way; killed when dropped.
+pub struct Begun {
+    process: Child,
+    file: PathBuf,
+}
+
+impl Begun {
+    /// What it has said so far.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.file).unwrap()
+    }
+
+    /// Waits for its end.
+    pub fn code(&mut self) -> i32 {
+        self.process.wait().unwrap().code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use fleetlift::sim::{Behaviour, UpgradeFault, UpgradeTrouble};
 
-use crate::arrange::{Daemon, FLEET, Simulated};
+use crate::arrange::{Daemon, FLEET, Simulated, bare, until};
 
 /// One wave, and nobody is asked.
 fn at_once() -> String {
@@ -67,4 +67,36 @@ fn an_aborted_rollout_is_not_tried_again() {
     assert_eq!(daemon.run(&["rollout", "wait", &rollout, "--timeout", "60s"]).code, 1);
     let refused = daemon.run(&["rollout", "retry", &rollout]);
     assert!(refused.code == 1 && refused.err.contains("was aborted by token:admin"), "{refused:?}");
+}
+
+#[test]
+fn whoever_follows_a_rollout_reads_that_it_is_paused_and_why() {
+    let daemon = Daemon::start(&[]);
+    let simulated = Simulated::start_slowly(2, daemon.folder.path());
+    let rollout = start(&daemon, &simulated);
+    let mut watch = daemon.begin(&["rollout", "watch", &rollout], "watch.log");
+    let mut wait = daemon.begin(&["rollout", "wait", &rollout], "wait.log");
+    daemon.ok(&["rollout", "pause", &rollout, "--remark", "lunch"]);
+    until("both say it", || [&watch, &wait].iter().all(|follower| follower.said().contains("lunch")));
+    assert!(watch.said().contains("rollout paused: paused by token:admin: lunch"), "{}", watch.said());
+    assert!(wait.said().contains("waiting: the rollout is paused: paused by token:admin: lunch"), "{}", wait.said());
+    daemon.ok(&["rollout", "resume", &rollout]);
+    assert_eq!((watch.code(), wait.code()), (0, 0));
+    assert!(
+        watch.said().contains("rollout running\n") && watch.said().contains("rollout finished"),
+        "{}",
+        watch.said()
+    );
+}
+
+#[test]
+fn waiting_goes_on_while_the_hub_does_not_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    fs::write(&token, "flt_any").unwrap();
+    // Nothing listens on port 1.
+    let hub = ["--server", "http://127.0.0.1:1", "--token-file", token.to_str().unwrap()];
+    let waited = bare(folder.path(), &[&hub[..], &["rollout", "wait", "--timeout", "2s"]].concat());
+    assert_eq!(waited.code, 3, "{waited:?}");
+    assert_eq!(waited.err.matches("no answer from http://127.0.0.1:1: asking on until the timeout").count(), 1);
 }
