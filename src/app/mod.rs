@@ -54,7 +54,7 @@ pub use rotate::RotateCredential;
 pub use start::StartRollout;
 pub use status::{LimitView, RolloutView, TargetCounts, TargetView, WaveView};
 pub use steer::{Abort, Approve, Remark};
-pub use tokens::{CreateToken, CreatedToken, TokenView};
+pub use tokens::{CreateToken, CreatedToken, TokenView, recover};
 pub use when::When;
 pub use whoami::WhoAmI;
 

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
-use super::{App, Principal, Refusal, Role, When};
+use super::{Access, App, Principal, Refusal, Role, When};
 use crate::domain::event::{Actor, Event, EventType, Subject};
-use crate::domain::{Selector, Timestamp, TokenId, ids};
-use crate::store::StoredToken;
+use crate::domain::{Clock, Entropy, Selector, Timestamp, TokenId, ids};
+use crate::store::{Store, StoredToken};
 
 /// What every token begins with, so that secret scanners find it.
 const PREFIX: &str = "flt_";
@@ -83,10 +83,24 @@ impl From<StoredToken> for TokenView {
     }
 }
 
+/// Makes another administrator's token for whoever can open the store itself: the way back for those who have lost
+/// theirs. Audited like every other token.
+pub async fn recover(store: &dyn Store, clock: &dyn Clock, entropy: &dyn Entropy) -> Result<CreatedToken, Refusal> {
+    if store.tokens().await?.is_empty() {
+        let why = "no hub has worked with this database yet: the daemon's first start makes the first token";
+        return Err(Refusal::Conflict(why.to_owned()));
+    }
+    let mut random = [0; 3];
+    entropy.fill(&mut random);
+    let name = format!("recovered-{}", ids::hex(&random));
+    let wanted = CreateToken { name, role: Role::Admin, selector: None, expires_at: None };
+    make(store, clock.now(), entropy, Actor::local("recovery"), wanted, new_secret(entropy)).await
+}
+
 impl App {
     /// Makes a token and answers its secret, once.
     pub async fn create_token(&self, by: &Principal, wanted: CreateToken) -> Result<CreatedToken, Refusal> {
-        self.create_token_as(by.actor.clone(), wanted).await
+        self.create_token_of(by.actor.clone(), wanted, self.new_secret()).await
     }
 
     /// The secret of a first administrator's token, for a store that has none; `None` where there is a token already.
@@ -106,50 +120,17 @@ impl App {
         }
     }
 
-    async fn create_token_as(&self, actor: Actor, wanted: CreateToken) -> Result<CreatedToken, Refusal> {
-        self.create_token_of(actor, wanted, self.new_secret()).await
-    }
-
     async fn create_token_of(
         &self,
         actor: Actor,
         wanted: CreateToken,
         secret: String,
     ) -> Result<CreatedToken, Refusal> {
-        let now = self.clock.now();
-        let CreateToken { name, role, selector, expires_at } = wanted;
-        check_name(&name)?;
-        if selector.is_some() && role != Role::Operator {
-            return Err(Refusal::Invalid("`selector` limits operators only: leave it out for other roles".to_owned()));
-        }
-        if expires_at.is_some_and(|When(at)| at <= now) {
-            return Err(Refusal::Invalid("`expiresAt` lies in the past".to_owned()));
-        }
-        if let Some(text) = &selector {
-            text.parse::<Selector>().map_err(|error| Refusal::Invalid(format!("`selector`: {error}")))?;
-        }
-        let token = StoredToken {
-            id: TokenId::new(now, self.entropy.as_ref()),
-            name,
-            hash: hash(&secret),
-            role: role.name().to_owned(),
-            selector,
-            created_at: now,
-            expires_at: expires_at.map(|When(at)| at),
-            revoked_at: None,
-        };
-        let event = Event::new(now, EventType::TokenCreated, actor, Subject::default())
-            .with("token", token.id.to_string())
-            .with("name", token.name.as_str())
-            .with("role", token.role.as_str());
-        self.store.create_token(token.clone(), vec![event]).await?;
-        Ok(CreatedToken { token: token.into(), secret })
+        make(self.store.as_ref(), self.clock.now(), self.entropy.as_ref(), actor, wanted, secret).await
     }
 
     fn new_secret(&self) -> String {
-        let mut bytes = [0; SECRET_BYTES];
-        self.entropy.fill(&mut bytes);
-        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
+        new_secret(self.entropy.as_ref())
     }
 
     /// Every token, revoked and expired ones included.
@@ -167,6 +148,12 @@ impl App {
         if token.revoked_at.is_some() {
             return Ok(());
         }
+        if is_last_administrator(&tokens, token, self.clock.now()) {
+            return Err(Refusal::Conflict(format!(
+                "{} is the last administrator's token: make another one first (`fleetlift token create NAME --role admin`)",
+                token.name
+            )));
+        }
         let event = self
             .event(by, EventType::TokenRevoked, Subject::default())
             .with("token", token.id.to_string())
@@ -183,6 +170,55 @@ impl App {
         let Some(token) = self.store.token_by_hash(&hash(secret)).await? else { return Ok(None) };
         Ok(principal(&token, self.clock.now()))
     }
+}
+
+async fn make(
+    store: &dyn Store,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+    actor: Actor,
+    wanted: CreateToken,
+    secret: String,
+) -> Result<CreatedToken, Refusal> {
+    let CreateToken { name, role, selector, expires_at } = wanted;
+    check_name(&name)?;
+    if selector.is_some() && role != Role::Operator {
+        return Err(Refusal::Invalid("`selector` limits operators only: leave it out for other roles".to_owned()));
+    }
+    if expires_at.is_some_and(|When(at)| at <= now) {
+        return Err(Refusal::Invalid("`expiresAt` lies in the past".to_owned()));
+    }
+    if let Some(text) = &selector {
+        text.parse::<Selector>().map_err(|error| Refusal::Invalid(format!("`selector`: {error}")))?;
+    }
+    let token = StoredToken {
+        id: TokenId::new(now, entropy),
+        name,
+        hash: hash(&secret),
+        role: role.name().to_owned(),
+        selector,
+        created_at: now,
+        expires_at: expires_at.map(|When(at)| at),
+        revoked_at: None,
+    };
+    let event = Event::new(now, EventType::TokenCreated, actor, Subject::default())
+        .with("token", token.id.to_string())
+        .with("name", token.name.as_str())
+        .with("role", token.role.as_str());
+    store.create_token(token.clone(), vec![event]).await?;
+    Ok(CreatedToken { token: token.into(), secret })
+}
+
+fn new_secret(entropy: &dyn Entropy) -> String {
+    let mut bytes = [0; SECRET_BYTES];
+    entropy.fill(&mut bytes);
+    format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// Whether nobody could make tokens any more without this one.
+fn is_last_administrator(tokens: &[StoredToken], token: &StoredToken, now: Timestamp) -> bool {
+    let administers = |token: &StoredToken| principal(token, now).is_some_and(|by| by.role.may(Access::Administer));
+    administers(token) && !tokens.iter().any(|other| other.id != token.id && administers(other))
 }
 
 fn principal(token: &StoredToken, now: Timestamp) -> Option<Principal> {

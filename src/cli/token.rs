@@ -1,4 +1,4 @@
-//! `fleetlift token create | list | revoke`.
+//! `fleetlift token create | list | recover | revoke`.
 
 use std::path::PathBuf;
 
@@ -7,12 +7,13 @@ use clap::Subcommand;
 
 use super::login::write_private;
 use super::render::Column;
-use super::{Context, Ended};
+use super::{Context, Ended, connect, hub};
 use crate::api::client::segment;
 use crate::app::{CreateToken, CreatedToken, Role, TokenView, When};
 use crate::domain::Clock as _;
-use crate::settings::Period;
-use crate::system::SystemClock;
+use crate::settings::{self, Period, Sources};
+use crate::store;
+use crate::system::{SystemClock, SystemEntropy};
 
 /// API tokens.
 #[derive(Debug, Subcommand)]
@@ -24,7 +25,7 @@ pub enum TokenCommand {
         /// viewer, operator, admin or auditor
         #[arg(long, default_value = "viewer")]
         role: Role,
-        /// The clusters that an operator may touch, as a label selector
+        /// The clusters that an operator may change something about, as a label selector; every token reads them all
         #[arg(long)]
         selector: Option<String>,
         /// How long it is valid, for example 90d; for ever without
@@ -36,7 +37,17 @@ pub enum TokenCommand {
     },
     /// List tokens (never their secrets)
     List,
-    /// Revoke a token: it works nowhere from now on
+    /// On the daemon's own machine, for whoever has lost the last administrator's token: make another one, straight in
+    /// the database
+    Recover {
+        /// sqlite:FILE or postgres://…; as the daemon's settings say without
+        #[arg(long, value_name = "URL")]
+        database: Option<String>,
+        /// Write the secret to this file (mode 0600); to the data folder's admin.token without
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Revoke a token: it works nowhere from now on. The last administrator's stays
     Revoke {
         /// Its name or id
         token: String,
@@ -59,8 +70,12 @@ fn instant(at: Option<When>, none: &str) -> String {
 
 impl TokenCommand {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<Ended> {
+        if let Self::Recover { database, out } = self {
+            return recover(context, database, out).await;
+        }
         let client = context.client()?;
         match self {
+            Self::Recover { .. } => {}
             Self::Create { name, role, selector, expires, out } => {
                 let expires_at = expires.map(|period| When(SystemClock.now() + period.duration()));
                 let wanted = CreateToken { name, role, selector, expires_at };
@@ -82,4 +97,24 @@ impl TokenCommand {
         }
         Ok(Ended::Done)
     }
+}
+
+/// Needs no token, but the database itself and the right to write beside it.
+async fn recover(context: &Context, database: Option<String>, out: Option<PathBuf>) -> anyhow::Result<Ended> {
+    let data_dir = connect::data_dir(context)?;
+    let settings = settings::load(&Sources {
+        file: context.global.config.clone(),
+        data_dir: data_dir.clone(),
+        environment: context.environment.clone(),
+        flags: database.into_iter().map(|url| ("database.url", url)).collect(),
+    })?;
+    let url = hub::database_url(&settings, &data_dir);
+    let store = store::open(&url, store::Options::default()).await.context("can't open the database")?;
+    let made = crate::app::recover(store.as_ref(), &SystemClock, &SystemEntropy).await?;
+    let file = out.unwrap_or_else(|| data_dir.join(connect::TOKEN_FILE));
+    write_private(&file, &format!("{}\n", made.secret)).with_context(|| format!("can't write {}", file.display()))?;
+    context.output.one(&made.token, |_| {
+        format!("{} is an administrator's token now; its secret is in {}", made.token.name, file.display())
+    })?;
+    Ok(Ended::Done)
 }

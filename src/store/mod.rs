@@ -281,7 +281,7 @@ pub trait Store: Send + Sync {
     async fn token_by_hash(&self, hash: &str) -> Result<Option<StoredToken>, StoreError>;
     /// Every token, by name.
     async fn tokens(&self) -> Result<Vec<StoredToken>, StoreError>;
-    /// Revokes a token.
+    /// Revokes a token; [`StoreError::Conflict`] for the only administrator's token that is good.
     async fn revoke_token(&self, id: TokenId, at: Timestamp, events: Vec<Event>) -> Result<(), StoreError>;
     /// The answer that was kept for this principal and idempotency key, if any; keeps `answer` when there is none.
     async fn idempotent(

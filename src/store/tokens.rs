@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::failure::corrupt;
+use super::failure::{conflict, corrupt};
 use super::session::{Columns, Session, Value, statements};
 use super::writer::Change;
 use super::{StoreError, StoredToken};
@@ -23,7 +23,15 @@ statements! {
         insert into tokens (", columns!(), ") values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing");
     BY_HASH = concat!("select ", columns!(), " from tokens where hash = $1");
     ALL = concat!("select ", columns!(), " from tokens order by name, created_at_us");
-    REVOKE = "update tokens set revoked_at_us = $2 where id = $1 and revoked_at_us is null";
+    // Not the last administrator's that is good: nobody could make another one.
+    REVOKE = "
+        update tokens set revoked_at_us = $2
+        where id = $1 and revoked_at_us is null
+            and (role <> 'admin' or (expires_at_us is not null and expires_at_us <= $2) or exists (
+                select 1 from tokens others
+                where others.id <> $1 and others.role = 'admin' and others.revoked_at_us is null
+                    and (others.expires_at_us is null or others.expires_at_us > $2)
+            ))";
     REVOKED = "select revoked_at_us from tokens where id = $1";
     ANSWER = "select answer from answers where principal = $1 and key = $2 and kept_at_us >= $3";
     KEEP_ANSWER = "insert into answers (principal, key, answer, kept_at_us) values ($1, $2, $3, $4)";
@@ -59,7 +67,7 @@ pub(super) async fn all(session: &mut Session<'_>) -> Result<Vec<StoredToken>, S
     rows.iter().map(|row| token(&mut row.columns())).collect()
 }
 
-/// Revokes a token; one that is revoked already stays as it is, and is no news.
+/// Revokes a token, but never the last administrator's; one that is revoked already stays as it is, and is no news.
 pub(super) async fn revoke(
     change: &mut Change<'_>,
     id: TokenId,
@@ -71,7 +79,8 @@ pub(super) async fn revoke(
         return Ok(());
     }
     match change.session.row(REVOKED, vec![Value::text(id)]).await? {
-        Some(_) => Ok(()),
+        Some(row) if row.columns().time_if_any()?.is_some() => Ok(()),
+        Some(_) => Err(conflict("the last administrator's token")),
         None => Err(StoreError::NotFound { what: "token", name: id.to_string() }),
     }
 }

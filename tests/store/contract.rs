@@ -72,6 +72,7 @@ macro_rules! promises {
             events_can_be_read_by_rollout,
             a_clusters_history_in_a_rollout_is_its_last_events,
             tokens_are_found_by_their_hash_and_revoked_once,
+            the_last_administrators_token_is_never_revoked,
             an_answer_is_kept_for_the_first_who_gives_it,
         );
     };
@@ -877,7 +878,6 @@ pub async fn a_failed_target_can_be_tried_again(backend: &dyn Backend) {
     assert_eq!(work.target.first_started_at, Some(NOW));
 }
 
-pub async fn results_come_in_the_order_of_the_plan(backend: &dyn Backend) {
 pub async fn a_running_target_is_not_tried_again(backend: &dyn Backend) {
     let scene = Scene::new(backend, 1).await;
     scene.running(0).await;
@@ -926,6 +926,7 @@ pub async fn a_finished_rollout_runs_again_with_what_is_tried_again_or_stays_as_
     assert!(is_conflict(scene.store.retry(Retry { version: 3, ..retry }, vec![]).await), "it runs already");
 }
 
+pub async fn results_come_in_the_order_of_the_plan(backend: &dyn Backend) {
     let scene = Scene::new(backend, 5).await;
     let fence = scene.running(2).await;
     let attempt = scene.attempt(2, 1);
@@ -1047,6 +1048,37 @@ pub async fn tokens_are_found_by_their_hash_and_revoked_once(backend: &dyn Backe
     let revoked: Vec<Option<Timestamp>> = store.tokens().await.unwrap().iter().map(|token| token.revoked_at).collect();
     assert_eq!(revoked, [Some(NOW), None]);
     assert_eq!(store.audit_head().await.unwrap().0, 2);
+}
+
+pub async fn the_last_administrators_token_is_never_revoked(backend: &dyn Backend) {
+    let (one, other) = (backend.open().await, backend.open().await);
+    let token = |name: &str, role: &str, expires_at: Option<Timestamp>| StoredToken {
+        id: fleetlift::domain::TokenId::new(NOW, &SystemEntropy),
+        name: name.into(),
+        hash: name.into(),
+        role: role.into(),
+        selector: None,
+        created_at: NOW,
+        expires_at,
+        revoked_at: None,
+    };
+    let (first, second) = (token("first", "admin", None), token("second", "admin", Some(NOW + LEASE)));
+    let (late, operator) = (token("late", "admin", Some(NOW)), token("operator", "operator", None));
+    for token in [&first, &second, &late, &operator] {
+        one.create_token(token.clone(), vec![]).await.unwrap();
+    }
+    // Two administrators revoke each other at the same moment.
+    let (mine, yours) = tokio::join!(
+        one.revoke_token(first.id, NOW, vec![event(EventType::TokenRevoked)]),
+        other.revoke_token(second.id, NOW, vec![event(EventType::TokenRevoked)]),
+    );
+    assert_eq!([mine.is_ok(), yours.is_ok()].iter().filter(|revoked| **revoked).count(), 1);
+    assert!(is_conflict(mine.and(yours)));
+    // What is no good any more, and what never administered, goes.
+    one.revoke_token(late.id, NOW, vec![]).await.unwrap();
+    one.revoke_token(operator.id, NOW, vec![]).await.unwrap();
+    let good = one.tokens().await.unwrap().into_iter().filter(|token| token.revoked_at.is_none()).count();
+    assert_eq!((good, one.audit_head().await.unwrap().0), (1, 1));
 }
 
 pub async fn an_answer_is_kept_for_the_first_who_gives_it(backend: &dyn Backend) {
