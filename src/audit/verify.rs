@@ -4,7 +4,7 @@
 //! end was cut off, or that all of it was written anew: for that, heads that were kept elsewhere (printed, mailed,
 //! signed) are compared. Keep one now and then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::chain::{self, Head, ZEROS};
 use crate::domain::event::StoredEvent;
@@ -78,7 +78,8 @@ pub struct Verifier {
     after: Option<Head>,
     head: Head,
     events: u64,
-    kept: BTreeMap<i64, String>,
+    /// Different hashes of one place contradict each other: one of them will not be the event's.
+    kept: BTreeMap<i64, BTreeSet<String>>,
     compared: usize,
 }
 
@@ -90,8 +91,11 @@ impl Verifier {
 
     /// Of a part of a chain: the first event is taken to follow what it says it follows.
     pub fn of_a_stretch(kept: impl IntoIterator<Item = Head>) -> Self {
-        let kept = kept.into_iter().map(|head| (head.seq, head.hash)).collect();
-        Self { after: None, head: Head::empty(), events: 0, kept, compared: 0 }
+        let mut hashes: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();
+        for Head { seq, hash } in kept {
+            hashes.entry(seq).or_default().insert(hash);
+        }
+        Self { after: None, head: Head::empty(), events: 0, kept: hashes, compared: 0 }
     }
 
     /// Checks the next event.
@@ -116,8 +120,8 @@ impl Verifier {
             return broken(Broken::Fork { after: self.head.seq });
         }
         if let Some(kept) = self.kept.get(seq) {
-            if kept != hash {
-                return broken(Broken::Replaced { kept: kept.clone() });
+            if let Some(other) = kept.iter().find(|kept| *kept != hash) {
+                return broken(Broken::Replaced { kept: other.clone() });
             }
             self.compared += 1;
         }
@@ -235,6 +239,16 @@ mod tests {
         assert_eq!(verify(&new, vec![head_of(&old[6])]), fault(7, Broken::Replaced { kept }));
         assert_eq!(verify(&old[..7], vec![head_of(&old[8])]), fault(7, Broken::Truncated { kept: 9 }));
         assert_eq!(verify(&[], vec![head_of(&old[8])]), fault(0, Broken::Truncated { kept: 9 }));
+    }
+
+    #[test]
+    fn heads_that_contradict_each_other_never_fit() {
+        let (events, other) = (history("a", 9), history("b", 9));
+        let kept = other[6].hash.clone();
+        for heads in [[&events[6], &other[6]], [&other[6], &events[6]]] {
+            let heads = heads.map(head_of).to_vec();
+            assert_eq!(verify(&events, heads), fault(7, Broken::Replaced { kept: kept.clone() }));
+        }
     }
 
     #[test]

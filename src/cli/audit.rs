@@ -11,8 +11,10 @@ use super::checkpoints::{self, CHECKPOINT_FILE};
 use super::render::{Column, Output};
 use super::{Context, Ended, connect};
 use crate::api::Client;
-use crate::app::{Checkpoint, EventView};
+use crate::api::client::segment;
+use crate::app::{Checkpoint, ClusterView, EventView};
 use crate::audit::{Verified, Verifier, verify_lines};
+use crate::settings::{self, Sources};
 
 /// The audit.
 #[derive(Debug, Subcommand)]
@@ -25,6 +27,15 @@ pub enum AuditCommand {
         /// Events after this number
         #[arg(long, default_value_t = 0)]
         after: i64,
+        /// Only the last so many of them
+        #[arg(long, value_name = "N")]
+        last: Option<usize>,
+        /// Only of this type, for example rollout.started
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: Option<String>,
+        /// Only about this cluster
+        #[arg(long, value_name = "NAME")]
+        cluster: Option<String>,
     },
     /// The whole chain as JSON lines, as it was hashed
     Export {
@@ -64,10 +75,10 @@ impl AuditCommand {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<Ended> {
         let output = context.output;
         match self {
-            Self::List { rollout, after } => {
-                let mut query = vec![("after", after.to_string())];
-                query.extend(rollout.map(|rollout| ("rollout", rollout)));
-                output.list(&context.client()?.list::<EventView>("audit", &query).await?, &COLUMNS)?;
+            Self::List { rollout, after, last, kind, cluster } => {
+                let client = context.client()?;
+                let wanted = Wanted { rollout, after, last, kind, cluster };
+                output.list(&wanted.events(&client).await?, &COLUMNS)?;
                 Ok(Ended::Done)
             }
             Self::Export { out } => export(&context.client()?, out.as_deref()).await,
@@ -80,8 +91,7 @@ impl AuditCommand {
                 Ok(Ended::Done)
             }
             Self::Verify { file, checkpoints: files, key } => {
-                let own = if file.is_none() { connect::local_data_dir(context)? } else { None };
-                let own = own.map(|folder| folder.join(CHECKPOINT_FILE)).filter(|file| file.exists());
+                let own = if file.is_none() { own_checkpoints(context)? } else { None };
                 let mut kept = Vec::new();
                 for file in files.iter().chain(&own) {
                     kept.extend(checkpoints::read(file, key.as_deref())?);
@@ -100,6 +110,56 @@ impl AuditCommand {
                 }
             }
         }
+    }
+}
+
+/// Which events are listed.
+struct Wanted {
+    rollout: Option<String>,
+    after: i64,
+    last: Option<usize>,
+    kind: Option<String>,
+    cluster: Option<String>,
+}
+
+impl Wanted {
+    async fn events(self, client: &Client) -> anyhow::Result<Vec<EventView>> {
+        let Self { rollout, mut after, last, kind, cluster } = self;
+        let all = rollout.is_none() && kind.is_none() && cluster.is_none();
+        if let (Some(last), true) = (last, all) {
+            // Their numbers have no gaps: the end of a long chain is found without reading the whole of it.
+            let Checkpoint { seq, .. } = client.get("audit/checkpoint", &[]).await?;
+            after = after.max(seq.saturating_sub(i64::try_from(last).unwrap_or(i64::MAX)));
+        }
+        let about = match cluster {
+            Some(name) => Some(client.get::<ClusterView>(&format!("clusters/{}", segment(&name)), &[]).await?.id),
+            None => None,
+        };
+        let mut query = vec![("after", after.to_string())];
+        query.extend(rollout.map(|rollout| ("rollout", rollout)));
+        let mut events: Vec<EventView> = client.list("audit", &query).await?;
+        events.retain(|event| {
+            kind.as_ref().is_none_or(|kind| event.kind == *kind)
+                && about.as_ref().is_none_or(|id| event.subject["cluster"] == id.as_str())
+        });
+        let skipped = last.map_or(0, |last| events.len().saturating_sub(last));
+        Ok(events.split_off(skipped))
+    }
+}
+
+/// The file that this machine's own daemon writes its checkpoints to, when that is the hub that is meant.
+fn own_checkpoints(context: &Context) -> anyhow::Result<Option<PathBuf>> {
+    let Some(data_dir) = connect::local_data_dir(context)? else { return Ok(None) };
+    let settings = settings::load(&Sources {
+        file: context.global.config.clone(),
+        data_dir: data_dir.clone(),
+        environment: context.environment.clone(),
+        flags: Vec::new(),
+    })?;
+    match settings.audit.checkpoint_file {
+        // Where somebody said that they are, they must be.
+        Some(file) => Ok(Some(file)),
+        None => Ok(Some(data_dir.join(CHECKPOINT_FILE)).filter(|file| file.exists())),
     }
 }
 
