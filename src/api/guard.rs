@@ -4,11 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::problem::Problem;
+use super::problem::{Denied, Problem};
 use super::{Api, once};
 use crate::app::{Access, Principal};
 
@@ -105,11 +105,22 @@ async fn let_past(needs: &Needs, request: Request, next: Next) -> Response {
         next.run(request).await
     };
     match tokio::time::timeout(needs.api.request_deadline, work).await {
-        Ok(response) => response,
+        Ok(response) => denied_is_audited(needs, &principal, &method, response).await,
         Err(_) => {
             let detail = "the request took too long and was given up; what it began may still be done";
             Problem::new(StatusCode::GATEWAY_TIMEOUT, "deadline", detail).into_response()
         }
+    }
+}
+
+/// What the route itself denied (a cluster that the principal's selector does not reach) is kept like what a role is
+/// denied.
+async fn denied_is_audited(needs: &Needs, by: &Principal, method: &Method, response: Response) -> Response {
+    let Some(Denied(why)) = response.extensions().get() else { return response };
+    let asked = format!("{method} {}: {why}", needs.route);
+    match needs.api.app.record_denial(by, &asked).await {
+        Ok(()) => response,
+        Err(refusal) => Problem::from(refusal).into_response(),
     }
 }
 

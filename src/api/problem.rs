@@ -94,11 +94,19 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// What a principal was denied, for the audit; beside the answer, not in it.
+#[derive(Debug, Clone)]
+pub struct Denied(pub String);
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let denied = (status == StatusCode::FORBIDDEN).then(|| Denied(self.detail.clone()));
         let body = serde_json::to_string(&self).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
+        if let Some(denied) = denied {
+            response.extensions_mut().insert(denied);
+        }
         let headers = response.headers_mut();
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -100,3 +100,38 @@ fn waiting_goes_on_while_the_hub_does_not_answer() {
     assert_eq!(waited.code, 3, "{waited:?}");
     assert_eq!(waited.err.matches("no answer from http://127.0.0.1:1: asking on until the timeout").count(), 1);
 }
+
+/// Whoever may work on other clusters only changes nothing about these, by whatever route.
+#[test]
+fn an_operator_of_other_clusters_is_denied_and_each_denial_is_audited() {
+    let daemon = Daemon::start(&[]);
+    let simulated = Simulated::start(1, daemon.folder.path());
+    let rollout = start(&daemon, &simulated);
+    daemon.ok(&["rollout", "wait", &rollout, "--timeout", "60s"]);
+    let digest = daemon.ok(&["rollout", "list", "-o", "json"]).json()[0]["plan"].as_str().unwrap().to_owned();
+    let create = ["token", "create", "olga", "--role", "operator", "--selector", "site=elsewhere"];
+    let olga = daemon.ok(&create).out.trim().to_owned();
+    let denied: &[(&str, &[&str])] = &[
+        ("POST /api/v1/rollouts:", &["rollout", "start", &digest]),
+        ("/approve:", &["rollout", "approve", &rollout]),
+        ("/pause:", &["rollout", "pause", &rollout]),
+        ("/resume:", &["rollout", "resume", &rollout]),
+        ("/abort:", &["rollout", "abort", &rollout, "--yes"]),
+        ("{rollout}/retry:", &["rollout", "retry", &rollout]),
+        ("{cluster}/retry:", &["rollout", "retry", &rollout, "edge-00000"]),
+        ("/skip:", &["rollout", "skip", &rollout, "edge-00000"]),
+        ("/check:", &["cluster", "check", "edge-00000"]),
+        ("/resources:", &["cluster", "resources", "edge-00000", "--refresh"]),
+    ];
+    for (route, command) in denied {
+        let done = daemon.as_token(&olga, command);
+        assert!(done.code == 1 && done.err.contains("lies outside"), "{command:?}: {done:?}");
+        let told = daemon.ok(&["audit", "list", "--type", "request.denied", "--last", "1"]).out;
+        assert!(told.contains("token:olga") && told.contains(route) && told.contains("edge-00000"), "{route}: {told}");
+    }
+    for look in
+        [&["cluster", "show", "edge-00000"][..], &["result", "list", &rollout], &["explain", &rollout, "edge-00000"]]
+    {
+        assert_eq!(daemon.as_token(&olga, look).code, 0, "a selector limits changes, not looking: {look:?}");
+    }
+}
