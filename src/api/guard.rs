@@ -32,19 +32,19 @@ pub async fn authenticate(State(api): State<Arc<Api>>, mut request: Request, nex
         let source = source(&request);
         api.strangers.note(source, now);
         if api.strangers_rate.admits(&source, now) {
-            return Problem::unauthorized().into_response();
+            return api.counted(Problem::unauthorized());
         }
-        return too_many();
+        return too_many(&api);
     };
     if !api.principals.admits(&principal.id, now) {
-        return too_many();
+        return too_many(&api);
     }
     request.extensions_mut().insert(principal);
     next.run(request).await
 }
 
-fn too_many() -> Response {
-    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "too many requests: wait a second").into_response()
+fn too_many(api: &Api) -> Response {
+    api.counted(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many", "too many requests: wait a second"))
 }
 
 /// Where the request comes from, as far as the connection tells (headers are the sender's to invent).

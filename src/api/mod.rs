@@ -19,9 +19,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::middleware;
+use axum::response::{IntoResponse as _, Response};
+use tokio::sync::Semaphore;
 
 pub use client::{Client, ClientError};
 pub use problem::Problem;
@@ -55,6 +57,22 @@ pub struct Api {
     body_bytes_max: usize,
     under_way: once::UnderWay,
     openapi: String,
+    readiness: routes::Readiness,
+    streams: Arc<Semaphore>,
+}
+
+/// Streams of events at once: each asks the store every second.
+const STREAMS_MAX: usize = 256;
+
+/// The route of requests that reached none, in metrics.
+const NO_ROUTE: &str = "none";
+
+impl Api {
+    /// The answer to a request that reached no route, counted.
+    fn counted(&self, problem: Problem) -> Response {
+        self.metrics.api_request(NO_ROUTE, problem.status);
+        problem.into_response()
+    }
 }
 
 /// Whoever has no token may knock this often in a second, from one address: each knock is cheap (a look-up by hash at
@@ -80,12 +98,17 @@ pub fn router(app: Arc<App>, metrics: Arc<Metrics>, limits: &Limits, strangers: 
         body_bytes_max: limits.body_bytes_max,
         under_way: once::UnderWay::default(),
         openapi,
+        readiness: routes::Readiness::default(),
+        streams: Arc::new(Semaphore::new(STREAMS_MAX)),
     });
     table::router(rows, &api)
         .merge(routes::open())
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such route"))
-        .method_not_allowed_fallback(async || {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", "this route does not take that method")
+        .fallback(async |State(api): State<Arc<Api>>| {
+            api.counted(Problem::new(StatusCode::NOT_FOUND, "not-found", "there is no such route"))
+        })
+        .method_not_allowed_fallback(async |State(api): State<Arc<Api>>| {
+            let detail = "this route does not take that method";
+            api.counted(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", detail))
         })
         .layer(DefaultBodyLimit::max(limits.body_bytes_max))
         .layer(middleware::from_fn_with_state(api.clone(), guard::authenticate))

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use futures::stream::{self, Stream, StreamExt as _};
 use serde::Deserialize;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::api::extract::Params;
 use crate::api::table::Row;
@@ -44,6 +45,8 @@ const FLOOR: Duration = Duration::from_secs(1);
 const RECHECK: Duration = Duration::from_secs(5);
 
 struct Follower {
+    /// Given back when the stream ends.
+    _place: OwnedSemaphorePermit,
     api: Arc<Api>,
     by: Principal,
     secret: String,
@@ -58,6 +61,10 @@ async fn follow(
     headers: HeaderMap,
     Params(Asked { after, rollout }): Params<Asked>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    let place = api.streams.clone().try_acquire_owned().map_err(|_| {
+        let detail = "as many streams of events as this hub serves are open: try again later";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too-many-streams", detail)
+    })?;
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
     let after = match last.or(after) {
         Some(after) => after,
@@ -66,7 +73,7 @@ async fn follow(
     // A rollout that is not there is an answer, not an empty stream.
     api.app.events(&by, after, rollout.as_deref(), 1).await?;
     let secret = crate::api::guard::bearer(&headers).unwrap_or_default().to_owned();
-    let follower = Follower { api, by, secret, rollout, after, checked: tokio::time::Instant::now() };
+    let follower = Follower { _place: place, api, by, secret, rollout, after, checked: tokio::time::Instant::now() };
     let events = stream::unfold(follower, next).flat_map(stream::iter);
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }

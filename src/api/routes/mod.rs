@@ -18,6 +18,7 @@ use axum::Router;
 use super::Api;
 use super::table::Row;
 
+pub(super) use health::Readiness;
 pub(super) use metrics::alone as metrics_alone;
 
 /// Every route that needs a token.
