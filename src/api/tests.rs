@@ -27,6 +27,7 @@ use crate::system::{SystemClock, SystemEntropy};
 struct Hub {
     app: Arc<App>,
     router: Router,
+    metrics: Arc<Metrics>,
     tokens: BTreeMap<&'static str, String>,
     _folder: tempfile::TempDir,
 }
@@ -69,13 +70,39 @@ async fn hub_with(limits: Limits) -> Hub {
         let wanted = CreateToken { name: format!("a-{role}"), role, selector: None, expires_at: None };
         tokens.insert(role.name(), app.create_token(&by, wanted).await.unwrap().secret);
     }
-    let router = router(app.clone(), Arc::new(Metrics::new()), &limits, Arc::default());
-    Hub { app, router, tokens, _folder: folder }
+    let metrics = Arc::new(Metrics::new());
+    let router = router(app.clone(), metrics.clone(), &limits, Arc::default());
+    Hub { app, router, metrics, tokens, _folder: folder }
 }
 
+const LIMITS: Limits =
+    Limits { requests_per_second: 10_000, body_bytes_max: 1 << 16, request_deadline: Duration::from_secs(20) };
+
 async fn hub() -> Hub {
-    hub_with(Limits { requests_per_second: 10_000, body_bytes_max: 1 << 16, request_deadline: Duration::from_secs(20) })
-        .await
+    hub_with(LIMITS).await
+}
+
+/// A cluster that nobody can reach.
+fn cluster_named(hub: &Hub, name: &str) -> NewCluster {
+    let now = hub.app.clock.now();
+    let cluster = Cluster {
+        id: ClusterId::new(now, &SystemEntropy),
+        name: name.to_owned(),
+        labels: BTreeMap::new(),
+        time_zone: None,
+        namespace: "openebs".to_owned(),
+        egress: None,
+        server: "https://192.0.2.7:6443".to_owned(),
+        tls_verified: true,
+        identity: None,
+        credential_expires_at: None,
+        state: ClusterState::Active,
+        reach: Reach::default(),
+        registered_at: now,
+        version: 1,
+    };
+    let credential = SealedCredential { version: 1, envelope: vec![0], ca_pem: "c0".to_owned(), tls_server_name: None };
+    NewCluster { cluster, credential, events: Vec::new() }
 }
 
 /// A request as this route would get it, for things that are not there.
@@ -195,6 +222,91 @@ async fn denied_requests_are_audited_with_who_and_what() {
         .map(|event| (event.actor.as_str(), event.reason.as_str()))
         .collect();
     assert_eq!(denied, [("token:a-viewer", "POST /api/v1/tokens")]);
+}
+
+#[tokio::test]
+async fn the_last_administrators_token_is_not_revoked() {
+    let hub = hub().await;
+    let by = hub.app.authenticate(&hub.tokens["admin"]).await.unwrap().unwrap();
+    hub.app.revoke_token(&by, "admin").await.unwrap();
+    let refused = hub.app.revoke_token(&by, "a-admin").await.unwrap_err().to_string();
+    assert!(refused.contains("last administrator") && refused.contains("make another one first"), "{refused}");
+    let made = crate::app::recover(hub.app.store.as_ref(), &SystemClock, &SystemEntropy).await.unwrap();
+    let recovered = hub.app.authenticate(&made.secret).await.unwrap().unwrap();
+    assert_eq!(recovered.role, Role::Admin);
+    hub.app.revoke_token(&recovered, "a-admin").await.unwrap();
+    let Events { items: events, .. } = hub.app.events(&recovered, 0, None, 100).await.unwrap();
+    let told = events.iter().find(|event| event.actor == "local:recovery").unwrap();
+    assert_eq!((told.kind.as_str(), &told.data["name"]), ("token.created", &made.token.name.into()));
+}
+
+#[tokio::test]
+async fn requests_that_reach_no_route_are_counted_too() {
+    let hub = hub_with(Limits { requests_per_second: 1, ..LIMITS }).await;
+    let bearer = format!("Bearer {}", hub.tokens["viewer"]);
+    let asked = |authorization: Option<&str>| {
+        let request = Request::builder().uri("/api/v1/nothing");
+        let request = authorization.into_iter().fold(request, |request, value| request.header("authorization", value));
+        request.body(Body::empty()).unwrap()
+    };
+    assert_eq!(status(&hub, asked(None)).await, StatusCode::UNAUTHORIZED);
+    for _ in 0..20 {
+        status(&hub, asked(Some(&bearer))).await;
+    }
+    let metrics = metrics_router(hub.app.clone(), hub.metrics.clone());
+    let page = metrics.oneshot(Request::builder().uri("/metrics").body(Body::empty()).unwrap()).await.unwrap();
+    let page = String::from_utf8(to_bytes(page.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap();
+    for code in ["401", "404", "429"] {
+        let counted = format!("fleetlift_api_requests_total{{route=\"none\",code=\"{code}\"}}");
+        assert!(page.contains(&counted), "{counted} is missing in {page}");
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_what_was_changed_since_is_refused() {
+    let hub = hub().await;
+    let by = hub.app.authenticate(&hub.tokens["admin"]).await.unwrap().unwrap();
+    let new = cluster_named(&hub, "berlin");
+    hub.app.store.register_clusters(vec![new]).await.unwrap().remove(0).unwrap();
+    let bearer = format!("Bearer {}", hub.tokens["admin"]);
+    let rotate = r#"{"kubeconfig": "{}"}"#;
+    for (method, path, body) in [
+        (Method::PATCH, "clusters/berlin", "{}"),
+        (Method::PUT, "clusters/berlin/credential", rotate),
+        (Method::DELETE, "clusters/berlin", ""),
+    ] {
+        let request = Request::builder().method(method.clone()).uri(format!("/api/v1/{path}"));
+        let request = request.header(header::AUTHORIZATION, &bearer).header(header::IF_MATCH, "\"7\"");
+        let request = request.header(header::CONTENT_TYPE, "application/json").body(Body::from(body)).unwrap();
+        assert_eq!(status(&hub, request).await, StatusCode::PRECONDITION_FAILED, "{method} {path}");
+    }
+    hub.app.remove_cluster(&by, "berlin", Some(1)).await.unwrap();
+}
+
+#[test]
+fn a_lost_race_is_a_conflict() {
+    let lost = crate::store::StoreError::Conflict { what: "rollout x".to_owned() };
+    let problem = super::Problem::from(crate::app::Refusal::from(lost));
+    assert_eq!(problem.status, 409);
+    assert!(problem.detail.contains("rollout x was changed by somebody else"), "{}", problem.detail);
+}
+
+#[tokio::test]
+async fn streams_of_events_are_bounded() {
+    let hub = hub().await;
+    let bearer = format!("Bearer {}", hub.tokens["viewer"]);
+    let open = || {
+        let request = Request::builder().uri("/api/v1/events").header(header::AUTHORIZATION, &bearer);
+        hub.router.clone().oneshot(request.body(Body::empty()).unwrap())
+    };
+    let mut streams = Vec::new();
+    for _ in 0..super::STREAMS_MAX {
+        streams.push(open().await.unwrap());
+    }
+    assert!(streams.iter().all(|stream| stream.status() == StatusCode::OK));
+    assert_eq!(open().await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    drop(streams.pop());
+    assert_eq!(open().await.unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test]

@@ -171,9 +171,7 @@ impl App {
         read: Option<i64>,
     ) -> Result<ClusterView, Refusal> {
         let mut cluster = self.store.cluster_named(name).await?;
-        if read.is_some_and(|version| version != cluster.version) {
-            return Err(Refusal::Changed { what: format!("cluster {name}") });
-        }
+        as_read(&cluster, read)?;
         let subject = Subject { cluster: Some(cluster.id), ..Subject::default() };
         let mut events = Vec::new();
         if change.release && matches!(cluster.state, ClusterState::Quarantined { .. }) {
@@ -207,14 +205,25 @@ impl App {
     }
 
     /// Removes a cluster: its credential is gone at once, its history stays.
-    pub async fn remove_cluster(&self, by: &Principal, name: &str) -> Result<(), Refusal> {
+    pub async fn remove_cluster(&self, by: &Principal, name: &str, read: Option<i64>) -> Result<(), Refusal> {
         let mut cluster = self.store.cluster_named(name).await?;
+        as_read(&cluster, read)?;
         cluster.state = ClusterState::Removed { at: self.clock.now() };
         let subject = Subject { cluster: Some(cluster.id), ..Subject::default() };
         let event = self.event(by, EventType::ClusterRemoved, subject).with("name", name);
         self.store.change_cluster(&cluster, vec![event]).await?;
         self.connections.forget(cluster.id);
         Ok(())
+    }
+}
+
+/// Refuses when the cluster is not the version any more that the caller read.
+pub(super) fn as_read(cluster: &Cluster, read: Option<i64>) -> Result<(), Refusal> {
+    match read {
+        Some(version) if version != cluster.version => {
+            Err(Refusal::Changed { what: format!("cluster {}", cluster.name) })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -74,7 +74,10 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NotFound { what, name } => Self::NotFound { noun: what, name },
-            StoreError::Conflict { what } => Self::Changed { what },
+            // The caller named no version: it lost a race that it did not know of.
+            StoreError::Conflict { what } => {
+                Self::Conflict(format!("{what} was changed by somebody else meanwhile: look again, and decide anew"))
+            }
             StoreError::Exists { what, name } => Self::Conflict(format!("{what} {name} exists already")),
             error @ StoreError::SameCluster { .. } => Self::Conflict(error.to_string()),
             error @ (StoreError::BudgetUsedUp { .. }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::clusters::as_read;
 use super::register::read_kubeconfig;
 use super::{App, ClusterView, Principal, Refusal};
 use crate::cluster::{Trust, expiry};
@@ -30,8 +31,10 @@ impl App {
         by: &Principal,
         name: &str,
         wanted: RotateCredential,
+        read: Option<i64>,
     ) -> Result<ClusterView, Refusal> {
         let mut cluster = self.store.cluster_named(name).await?;
+        as_read(&cluster, read)?;
         let access = read_kubeconfig(&wanted.kubeconfig, wanted.context.as_deref(), wanted.insecure_skip_tls_verify)?;
         access.server.as_str().clone_into(&mut cluster.server);
         cluster.tls_verified = access.trust != Trust::Waived;

@@ -95,8 +95,13 @@ async fn change(
     Ok((etag(cluster.version), Json(cluster)))
 }
 
-async fn remove(State(api): State<Arc<Api>>, by: Principal, Path(name): Path<String>) -> Result<StatusCode, Problem> {
-    api.app.remove_cluster(&by, &name).await?;
+async fn remove(
+    State(api): State<Arc<Api>>,
+    by: Principal,
+    Path(name): Path<String>,
+    IfMatch(read): IfMatch,
+) -> Result<StatusCode, Problem> {
+    api.app.remove_cluster(&by, &name, read).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -104,9 +109,11 @@ async fn rotate(
     State(api): State<Arc<Api>>,
     by: Principal,
     Path(name): Path<String>,
+    IfMatch(read): IfMatch,
     Body(wanted): Body<RotateCredential>,
-) -> Result<Json<ClusterView>, Problem> {
-    Ok(Json(api.app.rotate_credential(&by, &name, wanted).await?))
+) -> Result<impl IntoResponse, Problem> {
+    let cluster = api.app.rotate_credential(&by, &name, wanted, read).await?;
+    Ok((etag(cluster.version), Json(cluster)))
 }
 
 async fn check(
