@@ -141,7 +141,8 @@ pub fn instant(at: Option<When>, none: &str) -> String {
     at.map_or_else(|| none.to_owned(), |at| at.to_string())
 }
 
-fn label(text: &str) -> Result<(String, String), String> {
+/// `KEY=VALUE` of a flag.
+pub fn label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is no KEY=VALUE"))?;
     Ok((key.to_owned(), value.to_owned()))
 }

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
+use serde_json::Value;
 
-use super::cluster::KUBECONFIG_BYTES_MAX;
+use super::cluster::{KUBECONFIG_BYTES_MAX, label};
 use super::connect::read_bounded;
 use super::render::{Column, Output};
 use super::{Context, Ended};
@@ -22,16 +22,20 @@ pub struct Import {
     /// A folder of kubeconfigs, or one kubeconfig with many contexts
     #[arg(value_name = "DIR-or-FILE")]
     from: PathBuf,
-    /// A CSV file: the column `name`, and a column for each label (`timeZone`, `namespace`, `egress` are no labels)
+    /// A CSV file: the column `name`, and a column for each label (`timeZone`, `namespace`, `egress` are no labels, nor is
+    /// `context`: the context of one kubeconfig that gets the name)
     #[arg(long, value_name = "CSV")]
     labels: Option<PathBuf>,
     /// A label for all of them; as often as needed
-    #[arg(long, value_name = "KEY=VALUE")]
-    label: Vec<String>,
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    label: Vec<(String, String)>,
     /// Where OpenEBS runs: `openebs` without
     #[arg(long)]
     namespace: Option<String>,
 }
+
+/// The column of the label file that names a context.
+const CONTEXT: &str = "context";
 
 /// One request holds at most so many bytes of kubeconfigs: half of what the hub reads by default.
 const REQUEST_BYTES_MAX: usize = 2 << 20;
@@ -56,10 +60,7 @@ struct Source {
 
 enum Kubeconfig {
     File(PathBuf),
-    Context {
-        text: Arc<str>,
-        context: String,
-    },
+    Text(String),
     /// There is none to read, and why.
     Missing(String),
 }
@@ -67,8 +68,8 @@ enum Kubeconfig {
 impl Import {
     pub(super) async fn run(self, context: &Context, client: &Client) -> anyhow::Result<Ended> {
         let mut rows = self.labels.as_deref().map(read_rows).transpose()?.unwrap_or_default();
-        let common = self.common_labels()?;
-        let mut sources = self.sources()?;
+        let common: BTreeMap<String, String> = self.label.iter().cloned().collect();
+        let mut sources = self.sources(&rows)?;
         let named: BTreeSet<&str> = sources.iter().map(|source| source.name.as_str()).collect();
         let strangers: Vec<String> = rows.keys().filter(|name| !named.contains(name.as_str())).cloned().collect();
         sources.extend(strangers.into_iter().map(|name| {
@@ -92,23 +93,11 @@ impl Import {
         tell(context.output, sender.finish().await?)
     }
 
-    fn common_labels(&self) -> anyhow::Result<BTreeMap<String, String>> {
-        let pair = |text: &String| {
-            let (key, value) = text.split_once('=').with_context(|| format!("`{text}` is no KEY=VALUE"))?;
-            Ok((key.to_owned(), value.to_owned()))
-        };
-        self.label.iter().map(pair).collect()
-    }
-
     /// What is to be imported, by name; nothing is read yet but a file of many contexts.
-    fn sources(&self) -> anyhow::Result<Vec<Source>> {
+    fn sources(&self, rows: &BTreeMap<String, Row>) -> anyhow::Result<Vec<Source>> {
         if !self.from.is_dir() {
-            let text: Arc<str> = read_bounded(&self.from, KUBECONFIG_BYTES_MAX)?.into();
-            let source = |context: String| Source {
-                name: context.clone(),
-                kubeconfig: Kubeconfig::Context { text: Arc::clone(&text), context },
-            };
-            return Ok(contexts(&text)?.into_iter().map(source).collect());
+            let contexts = contexts(&read_bounded(&self.from, KUBECONFIG_BYTES_MAX)?)?;
+            return Ok(sources_of(contexts, &names_of_contexts(rows)));
         }
         let mut files: Vec<PathBuf> = Vec::new();
         for entry in std::fs::read_dir(&self.from).with_context(|| format!("can't read {}", self.from.display()))? {
@@ -145,15 +134,16 @@ impl Import {
         rows: &mut BTreeMap<String, Row>,
         common: &BTreeMap<String, String>,
     ) -> Result<RegisterCluster, Imported> {
-        let (kubeconfig, context) = match kubeconfig {
-            Kubeconfig::Context { text, context } => (text.to_string(), Some(context)),
+        let kubeconfig = match kubeconfig {
+            Kubeconfig::Text(text) => text,
             Kubeconfig::File(path) => match read_bounded(&path, KUBECONFIG_BYTES_MAX) {
-                Ok(text) => (text, None),
+                Ok(text) => text,
                 Err(error) => return Err(Imported::refused(name, format!("{error:#}"))),
             },
             Kubeconfig::Missing(why) => return Err(Imported::refused(name, why)),
         };
         let mut row = rows.remove(&name).unwrap_or_default();
+        row.remove(CONTEXT);
         let time_zone = row.remove("timeZone");
         let namespace = row.remove("namespace").or_else(|| self.namespace.clone());
         let egress = row.remove("egress");
@@ -162,7 +152,7 @@ impl Import {
         Ok(RegisterCluster {
             name,
             kubeconfig,
-            context,
+            context: None,
             labels,
             time_zone,
             namespace,
@@ -170,6 +160,30 @@ impl Import {
             insecure_skip_tls_verify: false,
         })
     }
+}
+
+/// The names that the label file gives to contexts.
+fn names_of_contexts(rows: &BTreeMap<String, Row>) -> BTreeMap<&str, &str> {
+    rows.iter().filter_map(|(name, row)| Some((row.get(CONTEXT)?.as_str(), name.as_str()))).collect()
+}
+
+/// A cluster for each context; two of one name are refused both, since nobody said which is meant.
+fn sources_of(contexts: Vec<OneContext>, named: &BTreeMap<&str, &str>) -> Vec<Source> {
+    let name = |context: &str| named.get(context).map_or_else(|| name_of(context), |name| (*name).to_owned());
+    let mut contexts_of: BTreeMap<String, Vec<OneContext>> = BTreeMap::new();
+    for context in contexts {
+        contexts_of.entry(name(&context.name)).or_default().push(context);
+    }
+    let source = |(name, mut contexts): (String, Vec<OneContext>)| {
+        let kubeconfig = match (contexts.pop(), contexts.is_empty()) {
+            (Some(one), true) => Kubeconfig::Text(one.kubeconfig),
+            _ => Kubeconfig::Missing(format!(
+                "several contexts would have this name: name them in the columns `name` and `{CONTEXT}` of a label file"
+            )),
+        };
+        Source { name, kubeconfig }
+    };
+    contexts_of.into_iter().map(source).collect()
 }
 
 /// Sends clusters in requests of a bearable size.
@@ -242,22 +256,49 @@ fn tell(output: Output, report: Vec<Imported>) -> anyhow::Result<Ended> {
     Ok(if refused == 0 { Ended::Done } else { Ended::Failed })
 }
 
-/// The names of a kubeconfig's contexts; everything else of it is the hub's to judge.
-fn contexts(text: &str) -> anyhow::Result<Vec<String>> {
-    #[derive(serde::Deserialize)]
-    struct File {
-        #[serde(default)]
-        contexts: Vec<Named>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Named {
-        name: String,
-    }
-    let file: File = serde_saphyr::from_str(text).context("the kubeconfig can't be read")?;
-    if file.contexts.is_empty() {
+/// One context of a kubeconfig: its name, and a kubeconfig with it alone. The credentials of the others are none of the
+/// hub's business; what there is of this one is the hub's to judge.
+struct OneContext {
+    name: String,
+    kubeconfig: String,
+}
+
+fn contexts(text: &str) -> anyhow::Result<Vec<OneContext>> {
+    let mut options = serde_saphyr::Options::default();
+    // The lines around a mistake may hold a token.
+    options.with_snippet = false;
+    let file: Value = serde_saphyr::from_str_with_options(text, options).context("the kubeconfig can't be read")?;
+    let names: Vec<&str> = entries(&file, "contexts").filter_map(|context| context["name"].as_str()).collect();
+    if names.is_empty() {
         bail!("the kubeconfig has no contexts");
     }
-    Ok(file.contexts.into_iter().map(|named| named.name).collect())
+    Ok(names.into_iter().map(|name| alone(&file, name)).collect())
+}
+
+fn entries<'a>(file: &'a Value, list: &str) -> impl Iterator<Item = &'a Value> {
+    file[list].as_array().into_iter().flatten()
+}
+
+fn alone(file: &Value, context: &str) -> OneContext {
+    let named = |list: &str, name: &Value| -> Value {
+        entries(file, list).filter(|entry| !name.is_null() && entry["name"] == *name).cloned().collect()
+    };
+    let contexts = named("contexts", &context.into());
+    let (cluster, user) = (&contexts[0]["context"]["cluster"], &contexts[0]["context"]["user"]);
+    let mut one = file.clone();
+    one["clusters"] = named("clusters", cluster);
+    one["users"] = named("users", user);
+    one["current-context"] = context.into();
+    one["contexts"] = contexts;
+    OneContext { name: context.to_owned(), kubeconfig: one.to_string() }
+}
+
+/// The name of a cluster that nobody named: its context's, with a hyphen for what no name may hold (`admin@prod`,
+/// `arn:aws:eks:…:cluster/prod`).
+fn name_of(context: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c.to_ascii_lowercase() } else { '-' };
+    let name: String = context.chars().map(plain).collect();
+    name.trim_matches(['-', '.']).to_owned()
 }
 
 fn progress(output: Output, count: usize) -> ProgressBar {
@@ -317,10 +358,45 @@ mod tests {
         assert!(rows("name,site\na\n").unwrap_err().contains("line: 2"));
     }
 
+    const TWO: &str = "
+apiVersion: v1
+contexts:
+- {name: admin@prod, context: {cluster: one, user: first}}
+- {name: 'arn:aws:eks:eu-west-1:1:cluster/shop', context: {cluster: two, user: second}}
+clusters: [{name: one, cluster: {server: a}}, {name: two, cluster: {server: b}}]
+users: [{name: first, user: {token: canary-1}}, {name: second, user: {token: canary-2}}]
+";
+
     #[test]
-    fn every_context_is_a_cluster() {
-        let text = "contexts:\n- name: one\n  context: {cluster: a, user: a}\n- {name: two, context: {}}\n";
-        assert_eq!(contexts(text).unwrap(), ["one", "two"]);
+    fn every_context_is_a_cluster_and_only_its_own_credential_is_sent() {
+        let found = contexts(TWO).unwrap();
+        let names: Vec<&str> = found.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(names, ["admin@prod", "arn:aws:eks:eu-west-1:1:cluster/shop"]);
+        let first: Value = serde_json::from_str(&found[0].kubeconfig).unwrap();
+        assert_eq!(first["current-context"], "admin@prod");
+        assert_eq!(first["clusters"][0]["cluster"]["server"], "a");
+        assert!(found[0].kubeconfig.contains("canary-1") && !found[0].kubeconfig.contains("canary-2"));
+        assert!(found[1].kubeconfig.contains("canary-2") && !found[1].kubeconfig.contains("canary-1"));
         assert!(contexts("{}").is_err());
+    }
+
+    #[test]
+    fn contexts_get_names_that_clusters_may_have_or_those_of_the_label_file() {
+        let names = |named: &[(&str, &str)]| -> Vec<String> {
+            let named = named.iter().copied().collect();
+            sources_of(contexts(TWO).unwrap(), &named).into_iter().map(|source| source.name).collect()
+        };
+        assert_eq!(names(&[]), ["admin-prod", "arn-aws-eks-eu-west-1-1-cluster-shop"]);
+        assert_eq!(names(&[("admin@prod", "prod")]), ["arn-aws-eks-eu-west-1-1-cluster-shop", "prod"]);
+        let twice = TWO.replace("arn:aws:eks:eu-west-1:1:cluster/shop", "admin/prod");
+        let twice = sources_of(contexts(&twice).unwrap(), &BTreeMap::new());
+        assert!(matches!(twice.as_slice(), [Source { kubeconfig: Kubeconfig::Missing(_), .. }]));
+    }
+
+    #[test]
+    fn a_broken_kubeconfig_is_not_repeated() {
+        let broken = "users:\n- name: a\n  user: {token: canary}\n  }: [\n";
+        let error = contexts(broken).map(|_| ()).unwrap_err();
+        assert!(!format!("{error:#}").contains("canary"), "{error:#}");
     }
 }

@@ -134,10 +134,18 @@ fn set(builder: ConfigBuilder<DefaultState>, key: &str, value: &str) -> Result<C
 }
 
 fn parse(builder: ConfigBuilder<DefaultState>) -> Result<Settings, String> {
-    let settings = builder.build().map_err(|error| error.to_string())?;
+    let settings = builder.build().map_err(|error| without_source(&error.to_string()))?;
     let settings: Settings = settings.try_deserialize().map_err(|error| error.to_string())?;
     bounds::check(&settings)?;
     Ok(settings)
+}
+
+/// What is wrong with a file's syntax, without the line that it stands in: that may hold a password.
+fn without_source(reason: &str) -> String {
+    let quotes =
+        |line: &&str| line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit()).trim().starts_with('|');
+    let told: Vec<&str> = reason.lines().filter(|line| !quotes(line)).map(str::trim).collect();
+    told.join(": ")
 }
 
 #[cfg(test)]
@@ -236,6 +244,15 @@ mod tests {
         std::fs::write(&file, "[engine]\nmax_runing = 7\n").unwrap();
         let error = load(&Sources { file: Some(file), ..Sources::default() }).unwrap_err().to_string();
         assert!(error.contains("hub.toml") && error.contains("max_runing"), "{error}");
+    }
+
+    #[test]
+    fn a_line_that_is_no_toml_is_not_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("hub.toml");
+        std::fs::write(&file, "[database]\nurl = postgres://u:canary@db/x\n").unwrap();
+        let error = load(&Sources { file: Some(file), ..Sources::default() }).unwrap_err().to_string();
+        assert!(error.contains("hub.toml") && error.contains("line 2") && !error.contains("canary"), "{error}");
     }
 
     #[test]
