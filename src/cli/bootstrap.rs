@@ -3,10 +3,11 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
 use secrecy::ExposeSecret as _;
 
+use super::Usage;
 use super::render::Output;
 use crate::cluster::account::ServiceAccount;
 use crate::cluster::bootstrap::{self, Applied, Order, Outcome};
@@ -55,10 +56,12 @@ impl Bootstrap {
         openebs: &str,
     ) -> anyhow::Result<String> {
         if kubeconfig.is_some_and(|file| file.as_os_str() == "-") {
-            bail!("--bootstrap reads your kubeconfig as kubectl does, from a file: name it, or leave --kubeconfig out");
+            let why =
+                "--bootstrap reads your kubeconfig as kubectl does, from a file: name it, or leave --kubeconfig out";
+            return Err(Usage(why.to_owned()).into());
         }
         if let Err(why) = check_object_name(openebs) {
-            bail!("--namespace: {why}");
+            return Err(Usage(format!("--namespace: {why}")).into());
         }
         let Self { wanted: _, account_namespace, token_lifetime, no_admission } = self;
         let manifest =

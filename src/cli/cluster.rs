@@ -66,8 +66,8 @@ pub enum ClusterCommand {
         /// Its name
         name: String,
         /// What to change
-        #[arg(required = true, value_name = "KEY=VALUE|KEY-")]
-        change: Vec<String>,
+        #[arg(required = true, value_name = "KEY=VALUE|KEY-", value_parser = label_change)]
+        change: Vec<(String, Option<String>)>,
     },
     /// Look at everything that an upgrade needs: reach, identity, CRDs, rights, versions, clock, credential
     Check {
@@ -193,7 +193,7 @@ impl ClusterCommand {
                 output.one(&cluster, |output| shown(output, &cluster))?;
             }
             Self::Label { name, change } => {
-                let change = ChangeCluster { labels: label_changes(&change)?, ..ChangeCluster::default() };
+                let change = ChangeCluster { labels: change.into_iter().collect(), ..ChangeCluster::default() };
                 let path = format!("clusters/{}", segment(&name));
                 let cluster: ClusterView = client.send(Method::PATCH, &path, &change).await?;
                 output.one(&cluster, |_| format!("{name}: {}", labels(&cluster.labels)))?;
@@ -288,11 +288,10 @@ fn findings(output: Output, findings: &[FindingView]) -> String {
     text
 }
 
-fn label_changes(changes: &[String]) -> anyhow::Result<BTreeMap<String, Option<String>>> {
-    let change = |text: &String| match (text.split_once('='), text.strip_suffix('-')) {
+fn label_change(text: &str) -> Result<(String, Option<String>), String> {
+    match (text.split_once('='), text.strip_suffix('-')) {
         (Some((key, value)), _) => Ok((key.to_owned(), Some(value.to_owned()))),
         (None, Some(key)) => Ok((key.to_owned(), None)),
-        (None, None) => anyhow::bail!("`{text}` is neither KEY=VALUE nor KEY-"),
-    };
-    changes.iter().map(change).collect()
+        (None, None) => Err(format!("`{text}` is neither KEY=VALUE nor KEY-")),
+    }
 }

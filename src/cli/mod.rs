@@ -129,6 +129,11 @@ enum Ended {
     NotFinished,
 }
 
+/// Flags that can't be meant together, as only the command itself can tell.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
 impl From<Ended> for ExitCode {
     fn from(ended: Ended) -> Self {
         match ended {
@@ -185,7 +190,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: Vec<(Stri
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             explain(output, &error);
-            ExitCode::from(1)
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
         }
     }
 }

@@ -25,23 +25,27 @@ pub struct Plan {
     #[arg(long, value_name = "VERSION")]
     to: Option<String>,
     /// The first wave does not open before this: 2026-12-01T22:00:00Z
-    #[arg(long, value_name = "TIME")]
-    at: Option<String>,
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    at: Option<When>,
     /// Write the plan to this file, for review and for `rollout start`
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
+fn time(text: &str) -> Result<When, String> {
+    When::try_from(text.to_owned())
+}
+
 impl Plan {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<Ended> {
-        let at = self.at.map(When::try_from).transpose().map_err(anyhow::Error::msg)?;
-        let wanted = MakePlan { group: self.group, clusters: self.cluster, resources: self.resource, to: self.to, at };
+        let Self { group, cluster: clusters, resource: resources, to, at, out } = self;
+        let wanted = MakePlan { group, clusters, resources, to, at };
         let plan: PlanView = context.client()?.send(Method::POST, "plans", &wanted).await?;
-        if let Some(file) = &self.out {
+        if let Some(file) = &out {
             let text = serde_json::to_string_pretty(&plan)?;
             std::fs::write(file, text).with_context(|| format!("can't write {}", file.display()))?;
         }
-        context.output.one(&plan, |_| shown(&plan, self.out.as_deref()))?;
+        context.output.one(&plan, |_| shown(&plan, out.as_deref()))?;
         Ok(Ended::Done)
     }
 }
