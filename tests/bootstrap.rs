@@ -40,6 +40,10 @@ async fn a_cluster_is_added_with_the_users_own_plugin_and_the_hub_gets_only_its_
     let view = added.json();
     assert!(view["credentialExpiresAt"].is_string() || view["credential_expires_at"].is_string(), "{view}");
 
+    let rotate = ["cluster", "rotate", "berlin-1", "--bootstrap", "--kubeconfig", &kubeconfig];
+    let rotated = place.ok(&rotate);
+    assert!(rotated.err.contains("lives until") && rotated.out.contains("the credential is replaced"), "{rotated:?}");
+
     let report = place.run(&["cluster", "check", "berlin-1", "-o", "json"]).json();
     let findings = report["findings"].as_array().unwrap();
     let failing: Vec<&Value> = findings.iter().filter(|finding| finding["level"] == "fail").collect();

@@ -89,14 +89,16 @@ pub enum ClusterCommand {
     Rotate {
         /// Its name
         name: String,
-        /// The kubeconfig; `-` reads standard input
-        #[arg(long, value_name = "FILE")]
-        kubeconfig: PathBuf,
+        /// The kubeconfig; `-` reads standard input. With --bootstrap: the one that kubectl would use, unless named
+        #[arg(long, value_name = "FILE", required_unless_present = "bootstrap")]
+        kubeconfig: Option<PathBuf>,
         /// The context in it; its current one without
         #[arg(long)]
         context: Option<String>,
+        #[command(flatten)]
+        bootstrap: Bootstrap,
         /// Take a kubeconfig without a CA, and trust whoever answers at its address
-        #[arg(long)]
+        #[arg(long, conflicts_with = "bootstrap")]
         insecure_skip_tls_verify: bool,
     },
     /// Remove a cluster; its credential is gone at once, its history stays
@@ -163,13 +165,7 @@ impl ClusterCommand {
                 egress,
                 insecure_skip_tls_verify,
             } => {
-                let (kubeconfig, chosen) = match (bootstrap.wanted(), kubeconfig) {
-                    (true, file) => {
-                        (bootstrap.run(output, file.as_deref(), chosen.as_deref(), &namespace).await?, None)
-                    }
-                    (false, Some(file)) => (read_bounded(&file, KUBECONFIG_BYTES_MAX)?, chosen),
-                    (false, None) => anyhow::bail!("--kubeconfig FILE is missing"),
-                };
+                let (kubeconfig, chosen) = given(output, &bootstrap, kubeconfig, chosen, &namespace).await?;
                 let wanted = RegisterCluster {
                     name,
                     kubeconfig,
@@ -216,11 +212,12 @@ impl ClusterCommand {
                 };
                 output.one(&view, |output| resources::page(output, &view))?;
             }
-            Self::Rotate { name, kubeconfig, context: chosen, insecure_skip_tls_verify } => {
-                let kubeconfig = read_bounded(&kubeconfig, KUBECONFIG_BYTES_MAX)?;
-                let wanted = RotateCredential { kubeconfig, context: chosen, insecure_skip_tls_verify };
-                let path = format!("clusters/{}/credential", segment(&name));
-                let cluster: ClusterView = client.send(Method::PUT, &path, &wanted).await?;
+            Self::Rotate { name, kubeconfig, context: chosen, bootstrap, insecure_skip_tls_verify } => {
+                let path = format!("clusters/{}", segment(&name));
+                let ClusterView { namespace, .. } = client.get(&path, &[]).await?;
+                let (kubeconfig, context) = given(output, &bootstrap, kubeconfig, chosen, &namespace).await?;
+                let wanted = RotateCredential { kubeconfig, context, insecure_skip_tls_verify };
+                let cluster: ClusterView = client.send(Method::PUT, &format!("{path}/credential"), &wanted).await?;
                 output.one(&cluster, |_| format!("{name}: the credential is replaced; it ends {}", ends(&cluster)))?;
             }
             Self::Remove { name } => {
@@ -232,6 +229,21 @@ impl ClusterCommand {
             }
         }
         Ok(Ended::Done)
+    }
+}
+
+/// The kubeconfig for the hub, and the context in it: the one that was named, or one made with the user's own.
+async fn given(
+    output: Output,
+    bootstrap: &Bootstrap,
+    kubeconfig: Option<PathBuf>,
+    context: Option<String>,
+    namespace: &str,
+) -> anyhow::Result<(String, Option<String>)> {
+    match (bootstrap.wanted(), kubeconfig) {
+        (true, file) => Ok((bootstrap.run(output, file.as_deref(), context.as_deref(), namespace).await?, None)),
+        (false, Some(file)) => Ok((read_bounded(&file, KUBECONFIG_BYTES_MAX)?, context)),
+        (false, None) => anyhow::bail!("--kubeconfig FILE is missing"),
     }
 }
 
