@@ -41,6 +41,9 @@ pub enum RolloutCommand {
         /// Every cluster of it
         #[arg(long, short)]
         clusters: bool,
+        /// Only its clusters in this state: pending, running, deferred, succeeded, failed or skipped
+        #[arg(long, requires = "clusters")]
+        state: Option<String>,
     },
     /// Follow a rollout until it is over
     Watch {
@@ -181,7 +184,7 @@ impl RolloutCommand {
                 output.list(&client.list::<RolloutView>("rollouts", &[]).await?, &COLUMNS)?;
                 Ok(Ended::Done)
             }
-            Self::Status { rollout, clusters } => show(output, &client, &rollout, clusters).await,
+            Self::Status { rollout, clusters, state } => show(output, &client, &rollout, clusters, state).await,
             Self::Watch { rollout } => watch::follow(output, &client, &rollout).await,
             Self::Wait { rollout, timeout } => wait(output, &client, &rollout, timeout.map(Period::duration)).await,
             steering => steer(output, &client, steering).await,
@@ -211,10 +214,17 @@ fn one_time_key() -> String {
     crate::domain::ids::hex(&bytes)
 }
 
-async fn show(output: Output, client: &Client, rollout: &str, clusters: bool) -> anyhow::Result<Ended> {
+async fn show(
+    output: Output,
+    client: &Client,
+    rollout: &str,
+    clusters: bool,
+    state: Option<String>,
+) -> anyhow::Result<Ended> {
     let path = format!("rollouts/{}", segment(rollout));
     if clusters {
-        let targets: Vec<TargetView> = client.list(&format!("{path}/targets"), &[]).await?;
+        let query: Vec<(&str, String)> = state.into_iter().map(|state| ("state", state)).collect();
+        let targets: Vec<TargetView> = client.list(&format!("{path}/targets"), &query).await?;
         output.list(&targets, &TARGETS)?;
         return Ok(Ended::Done);
     }
@@ -258,6 +268,8 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 async fn wait(output: Output, client: &Client, rollout: &str, timeout: Option<Duration>) -> anyhow::Result<Ended> {
     let path = format!("rollouts/{}", segment(rollout));
     let end = timeout.map(|timeout| SystemClock.now() + timeout);
+    let mut patience = Patience::new(output, end.is_some());
+    let mut last: Option<RolloutView> = None;
     loop {
         let now = SystemClock.now();
         if let Some(view) = patience.with(client.get::<RolloutView>(&path, &[]).await, now)? {
@@ -277,22 +289,10 @@ async fn wait(output: Output, client: &Client, rollout: &str, timeout: Option<Du
             }
             return Ok(Ended::NotFinished);
         }
-    let mut patience = Patience::new(output, end.is_some());
-    let mut last: Option<RolloutView> = None;
         tokio::time::sleep(ASK_EVERY).await;
     }
 }
 
-/// How the process ends after a rollout that is over.
-pub fn verdict(view: &RolloutView) -> Ended {
-    match view.verdict.as_deref() {
-        Some("succeeded" | "succeeded_with_debt") => Ended::Done,
-        _ => Ended::Failed,
-    }
-}
-
-async fn steer(output: Output, client: &Client, command: RolloutCommand) -> anyhow::Result<Ended> {
-    let remark = |why: Why| Remark { remark: why.remark };
 /// What a rollout waits for that is not over.
 struct WaitsFor {
     /// In a word or two: what else changes (how many run, for example) is no news to whoever waits.
@@ -316,6 +316,16 @@ fn waits_for(view: &RolloutView) -> WaitsFor {
     }
 }
 
+/// How the process ends after a rollout that is over.
+pub fn verdict(view: &RolloutView) -> Ended {
+    match view.verdict.as_deref() {
+        Some("succeeded" | "succeeded_with_debt") => Ended::Done,
+        _ => Ended::Failed,
+    }
+}
+
+async fn steer(output: Output, client: &Client, command: RolloutCommand) -> anyhow::Result<Ended> {
+    let remark = |why: Why| Remark { remark: why.remark };
     let (rollout, verb, body) = match command {
         RolloutCommand::Approve { rollout, wave, why } => {
             (rollout, "approve".to_owned(), serde_json::to_value(Approve { wave, remark: why.remark })?)

@@ -65,7 +65,14 @@ async fn checkpoint(State(api): State<Arc<Api>>) -> Result<Json<Checkpoint>, Pro
 /// Events of one piece of an export.
 const PIECE: u32 = 1_000;
 
-async fn export(State(api): State<Arc<Api>>, Params(Asked { after, .. }): Params<Asked>) -> impl IntoResponse {
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct From {
+    #[serde(default)]
+    after: i64,
+}
+
+async fn export(State(api): State<Arc<Api>>, Params(From { after }): Params<From>) -> impl IntoResponse {
     let lines = futures::stream::try_unfold(after, move |after| {
         let api = api.clone();
         async move {
