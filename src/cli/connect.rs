@@ -69,7 +69,20 @@ fn token(context: &Context, saved: Option<&Saved>, data_dir: &Path) -> anyhow::R
 
 /// The local daemon's token is for the local daemon.
 fn is_local(server: &str, data_dir: &Path) -> bool {
-    local_address(data_dir).is_ok_and(|local| local == server.trim_end_matches('/'))
+    local_address(data_dir).is_ok_and(|local| same_place(&local, server))
+}
+
+/// Whether two addresses of hubs are one: this machine has several names for itself.
+fn same_place(one: &str, other: &str) -> bool {
+    let place = |text: &str| {
+        let url: reqwest::Url = text.parse().ok()?;
+        let host = match url.host_str()? {
+            "localhost" | "127.0.0.1" | "[::1]" => "loopback".to_owned(),
+            host => host.to_ascii_lowercase(),
+        };
+        Some((url.scheme().to_owned(), host, url.port_or_known_default()))
+    };
+    place(one).is_some_and(|place_of_one| place(other) == Some(place_of_one))
 }
 
 fn local_address(data_dir: &Path) -> anyhow::Result<String> {
@@ -154,4 +167,20 @@ pub fn read_bounded(file: &Path, bytes_max: u64) -> anyhow::Result<String> {
         bail!("{} is larger than {bytes_max} bytes", file.display());
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_daemon_of_this_machine_is_known_by_each_of_its_names() {
+        let local = "http://127.0.0.1:8480";
+        for same in [local, "http://127.0.0.1:8480/", "http://localhost:8480"] {
+            assert!(same_place(local, same), "{same}");
+        }
+        for other in ["http://127.0.0.1:8481", "https://127.0.0.1:8480", "http://10.0.0.1:8480", "nonsense"] {
+            assert!(!same_place(local, other), "{other}");
+        }
+    }
 }

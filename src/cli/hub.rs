@@ -1,6 +1,7 @@
 //! One hub, put together: store, sealing key, connections, use cases, engine and interface. What `daemon` and `demo`
 //! start; everything below takes what it needs from here.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +54,8 @@ pub struct Hub {
     engine: Arc<Engine>,
     metrics: Arc<Metrics>,
     server: Server,
+    /// Beside a server with TLS: plain, on loopback, for commands on this machine.
+    local_server: Option<Server>,
     metrics_server: Option<Server>,
     limits: Limits,
     checkpoint_file: PathBuf,
@@ -70,13 +73,19 @@ impl Hub {
         let hub = store.hub(NewHub { id: HubId::new(now, entropy.as_ref()), at: now }).await?;
         let (keyring, replaced) = keyring(settings, data_dir, store.as_ref(), &hub, entropy.as_ref()).await?;
 
-        let listen = |address| Listen { address, tls: tls(settings) };
+        let tls = tls(settings)?;
+        let listen = |address| Listen { address, tls: tls.clone() };
         let server = Server::bind(&listen(settings.api.listen)).await?;
+        let local_server = match &tls {
+            // No certificate names the address that is listened on: commands on this machine come in by loopback.
+            Some(_) => Some(Server::bind(&Listen { address: (Ipv4Addr::LOCALHOST, 0).into(), tls: None }).await?),
+            None => None,
+        };
         let metrics_server = match settings.api.metrics_listen {
             Some(address) => Some(Server::bind_anywhere(&listen(address)).await?),
             None => None,
         };
-        let policy = policy(settings, &server, metrics_server.as_ref())?;
+        let policy = policy(settings, [Some(&server), local_server.as_ref(), metrics_server.as_ref()])?;
         let around = Surroundings {
             policy: Arc::new(policy),
             lookups: Arc::default(),
@@ -131,7 +140,19 @@ impl Hub {
         let url = server.url();
         let checkpoint_file = settings.audit.checkpoint_file.clone().unwrap_or_else(|| data_dir.join(CHECKPOINT_FILE));
         let data_dir = data_dir.to_owned();
-        Ok(Self { app, url, first_token, engine, metrics, server, metrics_server, limits, checkpoint_file, data_dir })
+        Ok(Self {
+            app,
+            url,
+            first_token,
+            engine,
+            metrics,
+            server,
+            local_server,
+            metrics_server,
+            limits,
+            checkpoint_file,
+            data_dir,
+        })
     }
 
     /// Works until `stop`: then no new step begins, those under way end, and requests are answered.
@@ -143,13 +164,15 @@ impl Hub {
             engine,
             metrics,
             server,
+            local_server,
             metrics_server,
             limits,
             checkpoint_file,
             data_dir,
         } = self;
         let address_file = data_dir.join(ADDRESS_FILE);
-        write_private(&address_file, &format!("{url}\n"))
+        let local_url = local_server.as_ref().map_or(url, Server::url);
+        write_private(&address_file, &format!("{local_url}\n"))
             .with_context(|| format!("can't write {}", address_file.display()))?;
         let tasks = TaskTracker::new();
         let engine = tasks.spawn(engine::run(engine, stop.clone()));
@@ -171,8 +194,18 @@ impl Hub {
             let (app, strangers, ended) = (app.clone(), strangers.clone(), ended.clone());
             async move { strangers.tell(&app, ended).await }
         });
+        let router = api::router(app, metrics, &limits, strangers);
+        if let Some(server) = local_server {
+            let (router, serving, stopping) = (router.clone(), stop.clone(), stop.clone());
+            tasks.spawn(async move {
+                if let Err(error) = server.serve(router, serving, DRAIN).await {
+                    tracing::error!(%error, "the listener for this machine ended: {error}");
+                    stopping.cancel();
+                }
+            });
+        }
         tasks.close();
-        let served = server.serve(api::router(app, metrics, &limits, strangers), stop.clone(), DRAIN).await;
+        let served = server.serve(router, stop.clone(), DRAIN).await;
         ended.cancel();
         // Whatever ended the interface ends the engine, too.
         stop.cancel();
@@ -212,8 +245,13 @@ fn make_private_folder(folder: &Path) -> anyhow::Result<()> {
     made.with_context(|| format!("can't make the data folder {}: name another with --data-dir", folder.display()))
 }
 
-fn tls(settings: &Settings) -> Option<(PathBuf, PathBuf)> {
-    settings.api.tls_certificate.clone().zip(settings.api.tls_key.clone())
+fn tls(settings: &Settings) -> anyhow::Result<Option<(PathBuf, PathBuf)>> {
+    match (&settings.api.tls_certificate, &settings.api.tls_key) {
+        (Some(certificate), Some(key)) => Ok(Some((certificate.clone(), key.clone()))),
+        (None, None) => Ok(None),
+        (Some(_), None) => bail!("api.tls_certificate is set without api.tls_key: set both, or neither"),
+        (None, Some(_)) => bail!("api.tls_key is set without api.tls_certificate: set both, or neither"),
+    }
 }
 
 /// The sealing key as set, or the data folder's own: made for an empty embedded store only, since a second key for
@@ -276,7 +314,7 @@ struct Replaced {
     check: String,
 }
 
-fn policy(settings: &Settings, server: &Server, metrics: Option<&Server>) -> anyhow::Result<AddressPolicy> {
+fn policy(settings: &Settings, own: [Option<&Server>; 3]) -> anyhow::Result<AddressPolicy> {
     let networks = |name: &str, texts: &[String]| -> anyhow::Result<Vec<Network>> {
         texts.iter().map(|text| text.parse().with_context(|| format!("setting edge.{name}"))).collect()
     };
@@ -284,7 +322,7 @@ fn policy(settings: &Settings, server: &Server, metrics: Option<&Server>) -> any
         allow: networks("allow_networks", &settings.edge.allow_networks)?,
         only: networks("only_networks", &settings.edge.only_networks)?,
         deny: networks("deny_networks", &settings.edge.deny_networks)?,
-        own_listeners: [Some(server), metrics].into_iter().flatten().map(Server::address).collect(),
+        own_listeners: own.into_iter().flatten().map(Server::address).collect(),
     })
 }
 

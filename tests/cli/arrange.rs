@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use fleetlift::sim::{Fleet, FleetSpec, Mix, Oracle, Pace};
 use fleetlift::system::SystemClock;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_fleetlift");
@@ -50,12 +51,13 @@ impl Daemon {
     pub fn start_with(folder: tempfile::TempDir, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
         rustls_provider();
         let log = std::fs::File::create(folder.path().join("daemon.log")).unwrap();
+        let said = std::fs::File::create(folder.path().join("daemon.out")).unwrap();
         let process = command(folder.path())
             .args(["daemon", "--listen", "127.0.0.1:0"])
             .args(arguments)
             .env("FLEETLIFT_EDGE__ALLOW_NETWORKS", "127.0.0.0/8")
             .envs(settings.iter().copied())
-            .stdout(Stdio::null())
+            .stdout(said)
             .stderr(log)
             .spawn()
             .unwrap();
@@ -70,6 +72,34 @@ impl Daemon {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Serves by TLS, under a certificate for `localhost` by the authority in `ca.pem`.
+    pub fn start_with_tls() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut authority = CertificateParams::new(Vec::new()).unwrap();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let (ca_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let ca = authority.self_signed(&ca_key).unwrap().pem();
+        let issuer = Issuer::from_params(&authority, &ca_key);
+        let certificate =
+            CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+        let write = |name: &str, text: &str| {
+            let file = folder.path().join(name);
+            std::fs::write(&file, text).unwrap();
+            file.display().to_string()
+        };
+        write("ca.pem", &ca);
+        let (certificate, key) = (write("hub.pem", &certificate.pem()), write("hub.key", &key.serialize_pem()));
+        let settings = [("FLEETLIFT_API__TLS_CERTIFICATE", &*certificate), ("FLEETLIFT_API__TLS_KEY", &*key)];
+        Self::start_with(folder, &[], &settings)
+    }
+
+    /// Where it listens for everybody, by the name that its certificate has.
+    pub fn listens_on(&self) -> String {
+        let said = std::fs::read_to_string(self.folder.path().join("daemon.out")).unwrap();
+        let url = said.lines().find_map(|line| line.strip_prefix("listening on ")).unwrap();
+        url.replace("127.0.0.1", "localhost")
     }
 
     /// What the daemon logged.
@@ -87,6 +117,15 @@ impl Daemon {
         let done = self.run(arguments);
         assert_eq!(done.code, 0, "{arguments:?}: {done:?}\ndaemon: {}", self.log());
         done
+    }
+
+    /// Begins a command whose answer goes to a file of that name as it comes; what it remarks goes there, too.
+    pub fn begin(&self, arguments: &[&str], file: &str) -> Begun {
+        let file = self.folder.path().join(file);
+        let told = std::fs::File::create(&file).unwrap();
+        let mut command = command(self.folder.path());
+        command.args(arguments).stdin(Stdio::null()).stdout(told.try_clone().unwrap()).stderr(told);
+        Begun { process: command.spawn().unwrap(), file }
     }
 
     /// Runs a command as another principal.
@@ -119,15 +158,31 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-    /// Begins a command whose answer goes to a file of that name as it comes; what it remarks goes there, too.
-    pub fn begin(&self, arguments: &[&str], file: &str) -> Begun {
-        let file = self.folder.path().join(file);
-        let told = std::fs::File::create(&file).unwrap();
-        let mut command = command(self.folder.path());
-        command.args(arguments).stdin(Stdio::null()).stdout(told.try_clone().unwrap()).stderr(told);
-        Begun { process: command.spawn().unwrap(), file }
+    }
+}
+
+/// A command under way; killed when dropped.
+pub struct Begun {
+    process: Child,
+    file: PathBuf,
+}
+
+impl Begun {
+    /// What it has said so far.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.file).unwrap()
     }
 
+    /// Waits for its end.
+    pub fn code(&mut self) -> i32 {
+        self.process.wait().unwrap().code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -158,31 +213,6 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     while !holds() {
         assert!(Instant::now() < end, "{what}: not within {LONG:?}");
         std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// A command under way; killed when dropped.
-pub struct Begun {
-    process: Child,
-    file: PathBuf,
-}
-
-impl Begun {
-    /// What it has said so far.
-    pub fn said(&self) -> String {
-        std::fs::read_to_string(&self.file).unwrap()
-    }
-
-    /// Waits for its end.
-    pub fn code(&mut self) -> i32 {
-        self.process.wait().unwrap().code().unwrap_or(-1)
-    }
-}
-
-impl Drop for Begun {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use crate::arrange::{Daemon, FLEET, Simulated, bare, until};
 
 #[test]
@@ -9,6 +11,17 @@ fn usage_errors_end_with_two_and_failures_with_one() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(bare(folder.path(), &["rollout", "begin"]).code, 2);
     assert_eq!(bare(folder.path(), &["--help"]).code, 0);
+    for usage in [
+        &["plan", "--at", "tomorrow"][..],
+        &["cluster", "label", "berlin", "site"],
+        &["cluster", "import", ".", "--label", "site"],
+        &["rollout", "status", "--state", "failed"],
+    ] {
+        assert_eq!(bare(folder.path(), usage).code, 2, "{usage:?}");
+    }
+    let hub = ["--server", "http://127.0.0.1:1", "--token-file", "/dev/null"];
+    let bootstrap = ["cluster", "add", "berlin", "--bootstrap", "--kubeconfig", "-"];
+    assert_eq!(bare(folder.path(), &[&hub[..], &bootstrap].concat()).code, 2);
     let nothing = bare(folder.path(), &["cluster", "list", "--data-dir", "nowhere"]);
     assert!(nothing.code == 1 && nothing.err.contains("no hub"), "{nothing:?}");
 }
@@ -40,6 +53,59 @@ fn a_daemon_that_crashes_leaves_no_dump_of_its_memory() {
     let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+}
+
+#[test]
+fn half_a_certificate_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for (half, other) in [("tls_certificate", "tls_key"), ("tls_key", "tls_certificate")] {
+        let settings = folder.path().join("half.toml");
+        fs::write(&settings, format!("[api]\n{half} = \"/nowhere.pem\"\n")).unwrap();
+        let (data, settings) = (folder.path().join("data").display().to_string(), settings.display().to_string());
+        let refused =
+            bare(folder.path(), &["daemon", "--listen", "127.0.0.1:0", "--data-dir", &data, "--config", &settings]);
+        assert!(refused.code == 1 && refused.err.contains(&format!("without api.{other}")), "{refused:?}");
+    }
+}
+
+#[test]
+fn over_tls_strangers_are_proven_the_hub_and_this_machine_needs_no_flags() {
+    let daemon = Daemon::start_with_tls();
+    assert_eq!(daemon.ok(&["cluster", "list", "-o", "json"]).json(), Value::Array(Vec::new()));
+    let folder = daemon.folder.path();
+    let token = folder.join("token");
+    fs::write(&token, daemon.token()).unwrap();
+    let (server, token) = (daemon.listens_on(), token.display().to_string());
+    assert!(server.starts_with("https://localhost:"), "{server}");
+    let list = ["--server", &server, "--token-file", &token, "cluster", "list"];
+    let ca = folder.join("ca.pem").display().to_string();
+    assert_eq!(bare(folder, &[&list[..], &["--ca-file", &ca]].concat()).code, 0);
+    let unproven = bare(folder, &list);
+    assert!(unproven.code == 1 && unproven.err.contains("no answer"), "{unproven:?}");
+    let login = bare(folder, &["login", &server, "--token-file", &token, "--ca-file", &ca]);
+    assert_eq!(login.code, 0, "{login:?}");
+    assert_eq!(bare(folder, &["cluster", "list"]).code, 0, "the CA was kept, too");
+}
+
+#[test]
+fn whoever_lost_the_last_administrators_token_makes_another_one_on_the_daemons_machine() {
+    let daemon = Daemon::start(&[]);
+    let lost = daemon.token();
+    let refused = daemon.run(&["token", "revoke", "admin", "--yes"]);
+    assert!(refused.code == 1 && refused.err.contains("last administrator"), "{refused:?}");
+    fs::remove_file(daemon.folder.path().join("data/admin.token")).unwrap();
+    assert_eq!(daemon.run(&["token", "list"]).code, 1);
+    let recovered = daemon.ok(&["token", "recover"]).out;
+    assert!(recovered.contains("admin.token"), "{recovered}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &fs::metadata(daemon.folder.path().join("data/admin.token")).unwrap().permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o600);
+    daemon.ok(&["token", "revoke", "admin", "--yes"]);
+    assert_eq!(daemon.as_token(&lost, &["token", "list"]).code, 1);
+    let told = daemon.ok(&["audit", "list", "--type", "token.created", "--last", "1"]).out;
+    assert!(told.contains("local:recovery") && !told.contains("first-start"), "{told}");
+    daemon.ok(&["audit", "verify"]);
 }
 
 #[test]
@@ -155,6 +221,22 @@ fn an_audit_whose_end_was_cut_off_is_told_at_start_and_by_verify() {
     until("the daemon tells", || daemon.log().contains("the audit does not lead to the checkpoint"));
     let verified = daemon.run(&["audit", "verify"]);
     assert!(verified.code == 1 && verified.err.contains("history was"), "{verified:?}");
+}
+
+#[test]
+fn checkpoints_that_are_kept_elsewhere_are_compared_too() {
+    let kept = tempfile::tempdir().unwrap();
+    let file = kept.path().join("checkpoints.jsonl");
+    let settings = kept.path().join("hub.toml");
+    fs::write(&settings, format!("[audit]\ncheckpoint_file = \"{}\"\n", file.display())).unwrap();
+    let settings = settings.display().to_string();
+    let daemon = Daemon::start(&["--config", &settings]);
+    until("a checkpoint is written", || file.exists());
+    let verify = ["audit", "verify", "--config", &settings];
+    let verified = daemon.ok(&verify).out;
+    assert!(verified.contains("1 checkpoints fit"), "{verified}");
+    fs::remove_file(&file).unwrap();
+    assert_eq!(daemon.run(&verify).code, 1, "what is said to be there and is not is no proof");
 }
 
 #[test]
