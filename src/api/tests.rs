@@ -393,6 +393,7 @@ fn inventory(number: usize) -> StoredInventory {
         replicas: None,
         attached_to: None,
         workloads: vec![],
+        users_unknown: None,
         details: BTreeMap::new(),
     };
     let component =

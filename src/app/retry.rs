@@ -56,7 +56,7 @@ impl App {
             RolloutState::Finished { verdict: Verdict::Aborted { by, .. } } => {
                 refused(format!("rollout {} was aborted by {by}: make a new plan for what is left of it", rollout.id))
             }
-            RolloutState::Stopping { verdict } => {
+            RolloutState::Stopping { verdict, .. } => {
                 let verdict = verdict.name();
                 refused(format!("rollout {} is stopping ({verdict}): nothing of it is tried again", rollout.id))
             }

@@ -222,6 +222,7 @@ mod tests {
             image_tag: String::new(),
             pools: vec![],
             workloads: vec![],
+            users_unknown: None,
             repair: false,
             expected_seconds: 60,
         };

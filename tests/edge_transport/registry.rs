@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use fleetlift::app::{App, FleetFile, FleetFiles, ImportClusters, MakePlan, Principal, Refusal, RegisterCluster, Role};
+use fleetlift::app::{App, ImportClusters, Principal, Refusal, RegisterCluster, Role};
 use fleetlift::audit::checkpoint::Signer;
 use fleetlift::cluster::Vault;
 use fleetlift::connections::Connections;
@@ -153,41 +153,6 @@ async fn a_token_is_renewed_though_the_inventory_cannot_be_read() {
 
 fn known(state: &str) -> (String, Option<String>) {
     (state.to_owned(), Some(UID.to_owned()))
-}
-
-const FLEET: &str = "
-apiVersion: fleetlift.io/v1
-kind: Fleet
-metadata: {name: test}
-spec:
-  groups:
-    - {name: edge, selector: tier=edge, target: {openebs: 3.6.0, executor: {use: openebs}}, strategy: all}
-  strategies:
-    - {name: all, waves: [{name: all}]}
-";
-
-#[tokio::test]
-async fn an_inventory_that_another_version_kept_is_told_of_and_keeps_nobody_else_from_a_plan() {
-    let (hub, berlin) = (Hub::new().await, Server::start(Setup::default(), empty).await);
-    let munich = Server::start(Setup::default(), empty).await;
-    *munich.uid.lock().unwrap() = "munich".to_owned();
-    for (name, server) in [("berlin", &berlin), ("munich", &munich)] {
-        let labels = BTreeMap::from([("tier".to_owned(), "edge".to_owned())]);
-        hub.app.register_cluster(&hub.by, RegisterCluster { labels, ..wanted(name, server) }).await.unwrap();
-        hub.look(name).await.unwrap();
-    }
-    let store = &hub.app.store;
-    let id = store.cluster_named("berlin").await.unwrap().id;
-    let mut stored = store.inventory(id).await.unwrap().unwrap();
-    stored.body = r#"{"of": "another version"}"#.to_owned();
-    store.save_inventory(id, stored).await.unwrap();
-    let files = vec![FleetFile { name: "fleet.yaml".to_owned(), text: FLEET.to_owned() }];
-    hub.app.apply_fleet(&hub.by, FleetFiles { files }).await.unwrap();
-    let plan = hub.app.make_plan(&hub.by, MakePlan::default()).await.unwrap();
-    let left_out: Vec<&str> = plan.report.left_out.iter().map(|left_out| left_out.code.as_str()).collect();
-    assert_eq!(left_out, ["inventory_unreadable"], "{:#?}", plan.report);
-    let refused = hub.app.resources("berlin").await.unwrap_err().to_string();
-    assert!(refused.contains("`fleetlift cluster resources berlin --refresh`"), "{refused}");
 }
 
 #[tokio::test]

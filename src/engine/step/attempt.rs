@@ -146,32 +146,7 @@ async fn act(
                 scene.commit().await?;
             }
         },
-        Action::CreateJob => {
-            if let Some(by) = inventory::around(edge, &what.resource).await?.busy {
-                cancel(scene, attempt, CancelCause::Busy { by }).await?;
-                return Ok(Acted::Look);
-            }
-            count_from_now(scene, &mut attempt).await?;
-            scene.still_ours()?;
-            match edge.create_job(&objects.job).await {
-                Ok(created) => {
-                    let kind = match created {
-                        Created::New { .. } => EventType::JobCreated,
-                        Created::Adopted { .. } => EventType::JobAdopted,
-                    };
-                    record_job(scene, attempt, kind, created.uid());
-                    scene.commit().await?;
-                    if let Created::New { uid } = created {
-                        seen.job = JobSeen::Active { uid };
-                        return Ok(Acted::Made(Box::new(seen)));
-                    }
-                }
-                Err(error) => {
-                    refused(scene, attempt, what, seen, error)?;
-                    scene.commit().await?;
-                }
-            }
-        }
+        Action::CreateJob => return create_job(scene, edge, attempt, what, objects, seen).await,
         Action::FenceJob => match edge.fence_job(&objects.fence()).await {
             Ok(Created::New { uid }) => {
                 record_job(scene, attempt, EventType::JobFenced, &uid);
@@ -207,6 +182,42 @@ async fn act(
             scene.draft.attempt(attempt);
             scene.commit().await?;
             return Ok(Acted::Made(Box::new(seen)));
+        }
+    }
+    Ok(Acted::Look)
+}
+
+/// Asks for the Job, unless somebody else is at work.
+async fn create_job(
+    scene: &mut Scene<'_>,
+    edge: &Edge,
+    mut attempt: Attempt,
+    what: &PlannedTask,
+    objects: &AttemptObjects,
+    mut seen: Observation,
+) -> Result<Acted, Broken> {
+    if let Some(by) = inventory::around(edge, &what.resource).await?.busy {
+        cancel(scene, attempt, CancelCause::Busy { by }).await?;
+        return Ok(Acted::Look);
+    }
+    count_from_now(scene, &mut attempt).await?;
+    scene.still_ours()?;
+    match edge.create_job(&objects.job).await {
+        Ok(created) => {
+            let kind = match created {
+                Created::New { .. } => EventType::JobCreated,
+                Created::Adopted { .. } => EventType::JobAdopted,
+            };
+            record_job(scene, attempt, kind, created.uid());
+            scene.commit().await?;
+            if let Created::New { uid } = created {
+                seen.job = JobSeen::Active { uid };
+                return Ok(Acted::Made(Box::new(seen)));
+            }
+        }
+        Err(error) => {
+            refused(scene, attempt, what, seen, error)?;
+            scene.commit().await?;
         }
     }
     Ok(Acted::Look)

@@ -198,7 +198,7 @@ mod tests {
     fn time_in_which_a_cluster_is_not_seen_counts_against_no_deadline_of_its() {
         let mut draft = draft(Some(at(200)), at(5_000));
         draft.runs("looking".into(), at(5_005));
-        let since = at(100) + Duration::from_secs(4_800);
+        let since = at(100) + Duration::from_mins(80);
         let running = TargetState::Running { since, unseen_since: None, doing: "looking".into() };
         assert_eq!(draft.work.target.state, running);
         let told: Vec<EventType> = draft.events.iter().map(|event| event.kind).collect();
