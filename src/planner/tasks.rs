@@ -125,7 +125,9 @@ impl<'a> Planner<'a> {
             return Err(("control_plane_behind", why.to_owned()));
         }
         self.is_preceded(resource, kind)?;
-        is_fit(resource, repair)?;
+        // jiva-operator, at the target already, tells nothing new of a volume that is not: our executor asks its controller.
+        let status_stopped = maker == ExecutorMaker::Fleetlift && kind.kind == ResourceKind::JivaVolume;
+        is_fit(resource, repair || status_stopped)?;
         self.may_be_touched(resource, kind)?;
         let image = self.executor_image(kind)?;
         self.ready.insert(resource.id.clone());
@@ -297,11 +299,12 @@ impl<'a> Planner<'a> {
     }
 }
 
-fn is_fit(resource: &Resource, repair: bool) -> Result<(), Reason> {
+/// Whether its health allows to begin, or is not to be gone by.
+fn is_fit(resource: &Resource, whatever_it_says: bool) -> Result<(), Reason> {
     match &resource.health {
         // What stopped half-way is rarely healthy; finishing it is the cure, and the engine looks again.
         Condition::Holds => Ok(()),
-        _ if repair => Ok(()),
+        _ if whatever_it_says => Ok(()),
         Condition::Fails(why) => Err(("unhealthy", format!("not healthy: {why}"))),
         Condition::Unknown(why) => Err(("health_unknown", format!("its health could not be told: {why}"))),
     }

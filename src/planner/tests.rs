@@ -211,6 +211,16 @@ fn what_depends_on_a_pool_that_stays_behind_stays_behind_with_it() {
 }
 
 #[test]
+fn what_a_jiva_volume_was_last_seen_doing_holds_back_only_executors_that_do_not_ask_its_controller() {
+    let mut volume = resource(K::JivaVolume, "pvc-j", "3.5.0");
+    volume.health = Condition::Fails("volume pvc-j is Syncing (RO)".into());
+    let seen = inventory(vec![volume]);
+    let by = |maker: &str| fleet_with("waves: [{name: all}]", &format!("openebs: 3.6.0, executor: {{use: {maker}}}"));
+    assert_eq!(outcome(&by("fleetlift"), &seen, &request()).0, ["pvc-j"]);
+    assert_eq!(outcome(&by("openebs"), &seen, &request()).1, left_out(&["pvc-j unhealthy"]));
+}
+
+#[test]
 fn a_control_plane_that_is_behind_holds_back_only_what_it_looks_after() {
     let mut inventory = usual("3.5.0");
     inventory.control_plane[2].versions = vec!["3.5.0".into()];

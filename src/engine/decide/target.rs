@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use crate::domain::attempt::{FailureClass, Outcome};
-use crate::domain::inventory::Condition;
-use crate::domain::observation::{ResourceSeen, Standing};
+use crate::domain::inventory::{Condition, SeenVersion};
+use crate::domain::observation::{ResourceSeen, ResourceState, Standing};
 use crate::domain::plan::PlannedTask;
 use crate::domain::rollout::{RolloutState, Verdict};
 use crate::domain::target::{Deferral, SkipReason, Task, TaskState, backoff};
 use crate::domain::window::{self, Window, WindowState};
-use crate::domain::{Timestamp, Zone};
+use crate::domain::{ResourceKind, Timestamp, Version, Zone};
 
 use super::Rules;
 
@@ -202,12 +202,24 @@ pub fn before_task(
     // which replicas settle.
     let half_done = planned.repair || task.attempts > 0 || standing == Standing::AtTarget;
     let repaired_now = half_done && (planned.repair || planned.own_executor || now >= until);
-    if let Some(what) = state.healthy.clone().and(state.rolled_out.clone()).and(state.load.clone()).why_not()
+    let healthy = if tells_of_the_past(planned, state) { Condition::Holds } else { state.healthy.clone() };
+    if let Some(what) = healthy.and(state.rolled_out.clone()).and(state.load.clone()).why_not()
         && !repaired_now
     {
         return unsettled(what);
     }
     BeforeTask::Attempt
+}
+
+/// Whether the resource's own status has stopped: jiva-operator leaves a volume alone that is not at its own version, so
+/// with the operator at the target a volume that was last seen syncing would be so for ever. Fleetlift's own executor
+/// asks the volume's controller instead; others don't look, and keep this gate.
+fn tells_of_the_past(planned: &PlannedTask, state: &ResourceState) -> bool {
+    let behind = |seen: &SeenVersion| {
+        seen.field == "versionDetails.status.current"
+            && seen.version.parse::<Version>().is_ok_and(|version| !version.same_release(&planned.to))
+    };
+    planned.own_executor && planned.resource.kind == ResourceKind::JivaVolume && state.versions.iter().any(behind)
 }
 
 /// The state of a task after one of its attempts ended.
@@ -236,10 +248,8 @@ pub fn after_attempt(task: &Task, outcome: &Outcome, rules: &Rules, now: Timesta
 mod tests {
     use super::super::tests::{Zeros, at, strategy};
     use super::*;
-    use crate::domain::inventory::SeenVersion;
-    use crate::domain::observation::ResourceState;
     use crate::domain::window::{Days, Hours, Rule};
-    use crate::domain::{ResourceKind, ResourceRef, TargetId, TaskId, Version};
+    use crate::domain::{ResourceRef, TargetId, TaskId};
 
     const FROM: Version = Version::new(3, 5, 0);
     const TO: Version = Version::new(3, 6, 0);
@@ -307,6 +317,18 @@ mod tests {
     }
 
     #[test]
+    fn a_jiva_volume_that_its_operator_has_left_behind_is_not_waited_for_by_the_executor_that_asks_its_controller() {
+        let syncing = Condition::Fails("volume pvc-1 is Syncing (RO)".into());
+        let frozen = reading(ResourceState { healthy: syncing.clone(), ..state(&FROM) });
+        assert_eq!(decided(&task(0), &planned(), &frozen), BeforeTask::Attempt);
+        let official = PlannedTask { own_executor: false, ..planned() };
+        assert!(matches!(decided(&task(0), &official, &frozen), BeforeTask::Wait { .. }));
+        let missing = Condition::Fails("2 of 3 Pods ready".into());
+        let away = reading(ResourceState { healthy: syncing, rolled_out: missing, ..state(&FROM) });
+        assert!(matches!(decided(&task(0), &planned(), &away), BeforeTask::Wait { .. }));
+    }
+
+    #[test]
     fn its_own_health_is_asked_before_the_first_attempt_only_and_its_neighbours_always() {
         let late = at(0) + Rules::of(&strategy()).settle_deadline;
         let lately = |task: &Task, planned: &PlannedTask, reading: &Reading| {
@@ -314,6 +336,8 @@ mod tests {
         };
         let ill = reading(ResourceState { healthy: Condition::Fails("it is off line".into()), ..state(&FROM) });
         let stuck = reading(ResourceState { rolled_out: Condition::Fails("0 of 1".into()), ..state(&FROM) });
+        let resource = ResourceRef { kind: ResourceKind::CstorVolume, name: "pvc-1".into() };
+        let planned = || PlannedTask { resource: resource.clone(), ..planned() };
         let official = PlannedTask { own_executor: false, ..planned() };
         let beneath =
             reading(ResourceState { load: Condition::Fails("the replica on it is off line".into()), ..state(&FROM) });
