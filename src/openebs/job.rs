@@ -10,8 +10,9 @@ use std::time::Duration;
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, EnvVar, EnvVarSource, LocalObjectReference, ObjectFieldSelector, PodSecurityContext,
-    PodSpec, PodTemplateSpec, SeccompProfile, SecurityContext,
+    PodSpec, PodTemplateSpec, ResourceRequirements, SeccompProfile, SecurityContext,
 };
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use sha2::{Digest as _, Sha256};
 
@@ -206,6 +207,19 @@ fn pod(order: &AttemptOrder<'_>) -> PodSpec {
     }
 }
 
+/// It waits nearly all the time. Its memory follows the longest list that it reads, all replicas of a cluster's volumes;
+/// one that grows beyond that is ended before it takes the node's from storage Pods.
+fn resources() -> ResourceRequirements {
+    let amounts = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|(what, much)| ((*what).to_owned(), Quantity((*much).to_owned()))).collect()
+    };
+    ResourceRequirements {
+        requests: Some(amounts(&[("cpu", "10m"), ("memory", "32Mi")])),
+        limits: Some(amounts(&[("memory", "512Mi")])),
+        ..ResourceRequirements::default()
+    }
+}
+
 fn container(order: &AttemptOrder<'_>) -> Container {
     let planned = order.planned;
     Container {
@@ -223,6 +237,8 @@ fn container(order: &AttemptOrder<'_>) -> Container {
             },
             from_field("POD_NAME", "metadata.name"),
         ]),
+        // What the official images need nobody has measured.
+        resources: planned.own_executor.then(resources),
         // The official executors write no termination message: take the log's end for it.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         security_context: planned.own_executor.then(|| SecurityContext {

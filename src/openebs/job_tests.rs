@@ -121,6 +121,9 @@ fn our_own_executor_gets_no_rights_that_it_does_not_need() {
     assert_eq!(pod["securityContext"]["runAsNonRoot"], json!(true));
     assert_eq!(pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"], json!(true));
     assert_eq!(pod["containers"][0]["securityContext"]["capabilities"], json!({"drop": ["ALL"]}));
+    let resources = &pod["containers"][0]["resources"];
+    assert_eq!(resources["requests"], json!({"cpu": "10m", "memory": "32Mi"}));
+    assert_eq!(resources["limits"], json!({"memory": "512Mi"}));
 }
 
 #[test]
