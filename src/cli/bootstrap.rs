@@ -73,6 +73,9 @@ impl Bootstrap {
         for applied in &made.objects {
             output.note(&told(applied));
         }
+        if *no_admission {
+            output.note(&format!("no admission policy was applied; {UNHELD}"));
+        }
         output.note(&format!(
             "the hub's token as {account_namespace}/{ACCOUNT} lives until {} ({token_lifetime} was asked for)",
             made.expires_at
@@ -80,6 +83,10 @@ impl Bootstrap {
         Ok(made.kubeconfig.expose_secret().to_owned())
     }
 }
+
+/// What it costs to go without the admission policy.
+const UNHELD: &str = "the hub's token can then run any Pod as any service account of OpenEBS's namespace: keep it like an \
+                      administrator's";
 
 fn told(Applied { object, outcome }: &Applied) -> String {
     match outcome {
@@ -91,6 +98,9 @@ fn told(Applied { object, outcome }: &Applied) -> String {
             "kept {object} as it was changed here: {how}; edit it yourself if the hub shall do what it forbids \
              (`fleetlift edge manifest` prints ours)"
         ),
+        Outcome::LeftOut if object.starts_with("ValidatingAdmissionPolicy/") => {
+            format!("left out {object}: the cluster does not know this kind; {UNHELD}")
+        }
         Outcome::LeftOut => format!("left out {object}: the cluster does not know this kind"),
     }
 }

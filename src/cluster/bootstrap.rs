@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, Subject};
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::GroupVersionKind;
@@ -18,6 +19,8 @@ use super::EdgeError;
 use super::account::{GrantedToken, ServiceAccount, TokenAnswer, TokenRequest};
 use super::edge::{FIELD_MANAGER, impossible};
 use crate::domain::Timestamp;
+
+const BINDING: &str = "ClusterRoleBinding";
 
 /// What was made in the cluster, and what to send to the hub.
 #[derive(Debug)]
@@ -86,6 +89,18 @@ pub enum BootstrapError {
     /// The manifest is no list of Kubernetes objects.
     #[error("the manifest cannot be read: {0}")]
     Manifest(String),
+    /// Cluster-wide rights of the same name are another account's.
+    #[error(
+        "{object} gives its rights to {theirs}, so this cluster has another hub, or had this one under another account: \
+         name the namespaces as they were then (--account-namespace, --namespace), or delete {object} first if that hub \
+         is gone"
+    )]
+    OtherHub {
+        /// `ClusterRoleBinding/fleetlift-hub`.
+        object: String,
+        /// `fleetlift/fleetlift-hub`.
+        theirs: String,
+    },
     /// The cluster refused something.
     #[error("{what}: {why}")]
     Refused {
@@ -104,8 +119,10 @@ pub async fn bootstrap(order: &Order<'_>) -> Result<Bootstrapped, BootstrapError
     let tls_server_name = config.tls_server_name.clone();
     let client = kube::Client::try_from(config).map_err(|error| BootstrapError::Kubeconfig(error.to_string()))?;
 
+    let objects = objects(order.manifest)?;
+    check_other_hubs(&client, &objects).await?;
     let mut applied = Vec::new();
-    for wanted in objects(order.manifest)? {
+    for wanted in objects {
         let object = describe(&wanted);
         match apply(&client, &wanted).await {
             Ok(outcome) => applied.push(Applied { object, outcome }),
@@ -152,6 +169,35 @@ fn describe(object: &DynamicObject) -> String {
     let kind = object.types.as_ref().map_or("", |types| types.kind.as_str());
     let parts = [Some(kind), object.metadata.namespace.as_deref(), object.metadata.name.as_deref()];
     parts.into_iter().flatten().collect::<Vec<_>>().join("/")
+}
+
+/// Names that are not in a namespace belong to one hub: another's must not lose its rights, and the policy that holds it,
+/// to us behind its owner's back.
+async fn check_other_hubs(client: &kube::Client, wanted: &[DynamicObject]) -> Result<(), BootstrapError> {
+    let bindings: Api<ClusterRoleBinding> = Api::all(client.clone());
+    for object in wanted.iter().filter(|object| object.types.as_ref().is_some_and(|is| is.kind == BINDING)) {
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        let there = bindings.get_opt(name).await.map_err(|why| BootstrapError::Refused {
+            what: format!("looking at {}", describe(object)),
+            why: said(why).to_string(),
+        })?;
+        let ours: ClusterRoleBinding = serde_json::to_value(object)
+            .and_then(serde_json::from_value)
+            .map_err(|error| BootstrapError::Manifest(error.to_string()))?;
+        if let Some(theirs) = there.and_then(|there| other_account(&ours, &there)) {
+            return Err(BootstrapError::OtherHub { object: describe(object), theirs });
+        }
+    }
+    Ok(())
+}
+
+/// The account that has the rights now, if it is none of those that shall have them.
+fn other_account(ours: &ClusterRoleBinding, there: &ClusterRoleBinding) -> Option<String> {
+    let (ours, there) = (ours.subjects.as_deref().unwrap_or_default(), there.subjects.as_deref().unwrap_or_default());
+    let is_ours = |one: &Subject| ours.iter().any(|own| own.name == one.name && own.namespace == one.namespace);
+    let first = there.first().filter(|_| !there.iter().any(is_ours))?;
+    let namespace = first.namespace.as_deref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
+    Some(super::text::plain(&format!("{namespace}{}", first.name), 300))
 }
 
 /// Brings the cluster to have this object. What limits the hub belongs to the cluster's owner once it is there: it is
@@ -276,6 +322,31 @@ mod tests {
         assert_eq!(access.server.as_str(), "https://edge.example:6443/k8s");
         assert_eq!(access.tls_server_name.as_deref(), Some("edge.example"));
         assert_eq!(access.trust, super::super::Trust::Ca(pem));
+    }
+
+    #[test]
+    fn rights_of_another_account_are_told_apart_from_ours() {
+        let of = |accounts: &[(&str, &str)]| ClusterRoleBinding {
+            subjects: Some(
+                accounts
+                    .iter()
+                    .map(|(namespace, name)| Subject {
+                        kind: "ServiceAccount".into(),
+                        namespace: Some((*namespace).into()),
+                        name: (*name).into(),
+                        ..Subject::default()
+                    })
+                    .collect(),
+            ),
+            ..ClusterRoleBinding::default()
+        };
+        let ours = of(&[("hub-b", "fleetlift-hub")]);
+        let first = of(&[("fleetlift", "fleetlift-hub")]);
+        assert_eq!(other_account(&ours, &first).as_deref(), Some("fleetlift/fleetlift-hub"));
+        assert_eq!(other_account(&ours, &ours), None);
+        assert_eq!(other_account(&ours, &of(&[])), None);
+        let both = of(&[("fleetlift", "fleetlift-hub"), ("hub-b", "fleetlift-hub")]);
+        assert_eq!(other_account(&ours, &both), None);
     }
 
     #[test]
