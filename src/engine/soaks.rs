@@ -222,7 +222,6 @@ mod tests {
             image_tag: String::new(),
             pools: vec![],
             workloads: vec![],
-            users_unknown: None,
             repair: false,
             expected_seconds: 60,
         };
@@ -250,6 +249,7 @@ mod tests {
             replicas: None,
             attached_to: None,
             workloads: vec![],
+            users_unknown: None,
             details: std::collections::BTreeMap::new(),
         };
         let other = ResourceRef { name: "pvc-0".into(), ..volume() };

@@ -40,7 +40,8 @@ statements! {
     IDENTIFY = "
         update clusters set identity = $2, version = version + 1
         where id = $1 and identity is null and state = 'active'";
-    NAME_OF = "select name from clusters where identity = $1 and state <> 'removed' and id <> $2";
+    NAME_OF = "
+        select name from clusters where identity = $1 and namespace = $2 and state <> 'removed' and id <> $3";
     SET_REACH = "update clusters set reach = $2, failing_since_us = $3 where id = $1";
     COUNT = "select state, count(*) from clusters group by state";
     // In one statement, so that no replacement comes in between. The types are those that tell of a sealing.
@@ -85,7 +86,7 @@ pub(super) async fn register(change: &mut Change<'_>, new: NewCluster) -> Result
         name.as_str().into(),
         Value::json(&labels)?,
         time_zone.into(),
-        namespace.into(),
+        namespace.as_str().into(),
         egress.into(),
         server.into(),
         identity.clone().into(),
@@ -99,7 +100,7 @@ pub(super) async fn register(change: &mut Change<'_>, new: NewCluster) -> Result
     ];
     if change.session.run(INSERT, values).await? != 1 {
         if change.session.row(BY_NAME, vec![name.as_str().into()]).await?.is_none() {
-            refuse_a_second_name(change, id, identity.as_deref()).await?;
+            refuse_a_second_name(change, id, identity.as_deref(), &namespace).await?;
         }
         return Err(StoreError::Exists { what: "cluster", name });
     }
@@ -167,22 +168,24 @@ pub(super) async fn identify(
     identity: String,
     events: Vec<Event>,
 ) -> Result<Cluster, StoreError> {
-    refuse_a_second_name(change, id, Some(&identity)).await?;
+    let namespace = by_id(&mut change.session, id).await?.namespace;
+    refuse_a_second_name(change, id, Some(&identity), &namespace).await?;
     if change.session.run(IDENTIFY, vec![Value::text(id), identity.into()]).await? == 1 {
         change.tell(events);
     }
     by_id(&mut change.session, id).await
 }
 
-/// Refuses `identity` for the cluster `id` if it is somebody else's, whom it names. Groups never overlap, so nobody comes
-/// in between; the unique index is there for whoever writes without asking.
+/// Refuses the cluster `id` whose OpenEBS (its identity, and the namespace there) has another name already, which it
+/// tells. Groups never overlap, so nobody comes in between; the unique index is there for whoever writes without asking.
 async fn refuse_a_second_name(
     change: &mut Change<'_>,
     id: ClusterId,
     identity: Option<&str>,
+    namespace: &str,
 ) -> Result<(), StoreError> {
     let Some(identity) = identity else { return Ok(()) };
-    match change.session.row(NAME_OF, vec![identity.into(), Value::text(id)]).await? {
+    match change.session.row(NAME_OF, vec![identity.into(), namespace.into(), Value::text(id)]).await? {
         Some(row) => Err(StoreError::SameCluster { name: row.columns().text()? }),
         None => Ok(()),
     }
@@ -214,7 +217,7 @@ pub(super) async fn replace_credential(
 }
 
 async fn write(change: &mut Change<'_>, cluster: &mut Cluster) -> Result<(), StoreError> {
-    refuse_a_second_name(change, cluster.id, cluster.identity.as_deref()).await?;
+    refuse_a_second_name(change, cluster.id, cluster.identity.as_deref(), &cluster.namespace).await?;
     let values = vec![
         Value::text(cluster.id),
         cluster.version.into(),

@@ -190,6 +190,9 @@ async fn one_cluster_cannot_be_registered_under_two_names() {
     hub.app.register_cluster(&hub.by, wanted("berlin", &server)).await.unwrap();
     let refused = hub.app.register_cluster(&hub.by, wanted("munich", &server)).await.unwrap_err();
     assert!(matches!(&refused, Refusal::Conflict(why) if why.contains("same cluster as berlin")), "{refused:?}");
+    // Two OpenEBS in one cluster have nothing in common.
+    let elsewhere = RegisterCluster { namespace: Some("storage".to_owned()), ..wanted("munich", &server) };
+    hub.app.register_cluster(&hub.by, elsewhere).await.unwrap();
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fleetlift::cluster::{AddressPolicy, Edge, Limits, Surroundings, kubeconfig, observe};
 use fleetlift::domain::attempt::{CancelCause, FailureClass, Outcome};
+use fleetlift::domain::fleet::Attached;
 use fleetlift::domain::observation::{Look, Observation};
 use fleetlift::domain::plan::PlannedTask;
 use fleetlift::domain::{
@@ -34,6 +35,7 @@ const RULES: Rules = Rules {
     cluster_deadline: DEADLINE,
     settle_deadline: DEADLINE,
     retry_every: DEADLINE,
+    attached: Attached::Warn,
 };
 
 /// The machine's clock, put forward when a test wants a deadline to pass.
