@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use fleetlift::app::{App, ImportClusters, Principal, Refusal, RegisterCluster, Role};
+use fleetlift::app::{App, ImportClusters, Principal, Refusal, RegisterCluster, Releases, Role};
 use fleetlift::audit::checkpoint::Signer;
 use fleetlift::cluster::Vault;
 use fleetlift::connections::Connections;
@@ -50,6 +50,8 @@ impl Hub {
             plan_max_age: Duration::from_hours(24),
             inventory_patience: Duration::ZERO,
             images: Vec::new(),
+            plans: Arc::default(),
+            releases: Releases::default(),
         };
         let id = TokenId::new(now, &SystemEntropy);
         let by = Principal { id, actor: Actor::local("test"), role: Role::Admin, selector: None };
@@ -70,6 +72,7 @@ impl Hub {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             metrics: Arc::new(Metrics::new()),
+            plans: Arc::clone(&self.app.plans),
             hub: self.app.hub,
             daemon: DaemonId::new(SystemClock.now(), &SystemEntropy),
             bounds: Bounds {
@@ -148,7 +151,7 @@ async fn a_token_is_renewed_though_the_inventory_cannot_be_read() {
     tokio::time::timeout(Duration::from_mins(1), renewed).await.unwrap();
     assert_eq!(hub.app.store.inventory(hub.app.store.cluster_named("berlin").await.unwrap().id).await.unwrap(), None);
     stop.cancel();
-    engine.await.unwrap();
+    engine.await.unwrap().unwrap();
 }
 
 fn known(state: &str) -> (String, Option<String>) {
@@ -205,7 +208,7 @@ async fn one_cluster_that_was_imported_under_two_names_is_used_by_the_first_that
     assert_eq!(hub.stands("berlin").await, ("quarantined".to_owned(), None));
     assert_eq!(hub.stands("munich").await, known("reachable"));
     // What the first one leaves free belongs to the other, when a person says so.
-    hub.app.remove_cluster(&hub.by, "munich").await.unwrap();
+    hub.app.remove_cluster(&hub.by, "munich", None).await.unwrap();
     let release = fleetlift::app::ChangeCluster { release: true, ..Default::default() };
     hub.app.change_cluster(&hub.by, "berlin", release, None).await.unwrap();
     hub.look("berlin").await.unwrap();
