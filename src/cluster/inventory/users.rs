@@ -126,7 +126,8 @@ pub(super) async fn add(
     let (namespaces, odd): (BTreeSet<&str>, BTreeSet<&str>) =
         claims.values().map(|(namespace, _)| *namespace).partition(|namespace| check_object_name(namespace).is_ok());
     let mut pods = pods_in(reader, &namespaces).await?;
-    let nowhere = |namespace: &str| format!("no cluster has a namespace {:?}", plain(namespace, 64));
+    let nowhere =
+        |namespace: &str| format!("a claim's namespace, {:?}, is none that Kubernetes allows", plain(namespace, 64));
     pods.gaps.extend(odd.into_iter().map(|namespace| (namespace.to_owned(), nowhere(namespace))));
     let claims: BTreeMap<String, (String, String)> = claims
         .into_iter()
