@@ -284,7 +284,12 @@ async fn a_job_that_was_replaced_counts_as_gone_and_its_resource_is_read() {
     jobs.delete(&this.attempt.job_name, &DeleteParams::background()).await.unwrap();
     until("it is gone", || async { (this.look(&edge).await.job == JobSeen::Absent).then_some(()) }).await;
     jobs.create(&PostParams::default(), &this.objects.job).await.unwrap();
-    let seen = this.look(&edge).await;
+    // Not before its Pod is gone, too.
+    let seen = until("its resource is read", || async {
+        let seen = this.look(&edge).await;
+        seen.resource.is_some().then_some(seen)
+    })
+    .await;
     assert_ne!(seen.job.uid(), Some(uid.as_str()));
     assert!(matches!(seen.resource, Some(ResourceSeen::Found(_))));
 }

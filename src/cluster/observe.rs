@@ -11,8 +11,8 @@ use super::nouns::JOBS;
 use super::ours::{self, differs_in};
 use super::pods::PodsSeen;
 use super::{Edge, EdgeError, inventory, jobs, upgrade_tasks};
-use crate::domain::Attempt;
 use crate::domain::observation::{JobSeen, Look, Observation};
+use crate::domain::{Attempt, Timestamp};
 use crate::openebs::job::{ATTEMPT, SPEC_HASH};
 
 /// A Job's controller makes its Pod within a second; only when it takes longer is it worth a request to ask why.
@@ -44,7 +44,7 @@ pub async fn observe(edge: &Edge, look: &Look<'_>) -> Result<Observation, EdgeEr
         JobSeen::Active { uid } if overdue => edge.why_no_pod(namespace, uid).await?,
         _ => None,
     };
-    let resource = if has_ended(&job, attempt, left) {
+    let resource = if has_ended(&job, attempt, left, at) {
         Some(inventory::read_resource(edge, resource, resource_namespace).await?)
     } else {
         None
@@ -69,17 +69,20 @@ fn whose(job: &Job, attempt: &Attempt) -> Result<JobSeen, EdgeError> {
 }
 
 /// Whether the recorded Job will do nothing more. A Job that was replaced, or is gone, counts as ended once no Pod of it
-/// is left: deleting a Job may orphan its Pod. So does one that failed: older servers say so before its Pod has ended.
-fn has_ended(job: &JobSeen, attempt: &Attempt, pods_left: u32) -> bool {
+/// is left: deleting a Job may orphan its Pod. So does one that failed: older servers say so before its Pod has ended. A
+/// Pod that outlives the attempt's deadline is not waited for.
+fn has_ended(job: &JobSeen, attempt: &Attempt, pods_left: u32, now: Timestamp) -> bool {
+    let no_pod_is_waited_for = pods_left == 0 || now >= attempt.deadline;
     if let (Some(recorded), Some(uid)) = (attempt.job_uid.as_deref(), job.uid())
         && recorded != uid
     {
-        return pods_left == 0;
+        return no_pod_is_waited_for;
     }
     match job {
         JobSeen::Complete { .. } => true,
-        JobSeen::Failed { .. } | JobSeen::Suspended { .. } => pods_left == 0,
-        JobSeen::Absent => attempt.job_uid.is_some() && pods_left == 0,
+        JobSeen::Failed { .. } => no_pod_is_waited_for,
+        JobSeen::Suspended { .. } => pods_left == 0,
+        JobSeen::Absent => attempt.job_uid.is_some() && no_pod_is_waited_for,
         JobSeen::Active { .. } | JobSeen::Foreign { .. } | JobSeen::Unseen => false,
     }
 }
@@ -106,14 +109,15 @@ mod tests {
     fn a_job_that_is_over_has_not_ended_while_a_pod_of_it_lives() {
         let attempt: Attempt = serde_json::from_value(serde_json::json!({
             "id": "0190b3f0-0000-7000-8000-000000000001", "task": "0190b3f0-0000-7000-8000-000000000002", "number": 1,
-            "job_name": "fl-x", "upgrade_task_name": "upgrade-x", "spec_hash": "5e", "intended_at": 0, "deadline": 0,
+            "job_name": "fl-x", "upgrade_task_name": "upgrade-x", "spec_hash": "5e", "intended_at": 0, "deadline": 9,
             "job_uid": "u",
         }))
         .unwrap();
         let failed = JobSeen::Failed { uid: "u".into(), reason: String::new(), message: String::new() };
         for over in [JobSeen::Absent, JobSeen::Complete { uid: "another".into() }, failed] {
-            assert!(!has_ended(&over, &attempt, 1), "{over:?}");
-            assert!(has_ended(&over, &attempt, 0), "{over:?}");
+            let ended = |pods_left, micros| has_ended(&over, &attempt, pods_left, Timestamp::from_micros(micros));
+            assert!(!ended(1, 8) && ended(0, 8), "{over:?}");
+            assert!(ended(1, 9), "it is not waited for longer than its Job may run: {over:?}");
         }
     }
 }

@@ -27,6 +27,10 @@ const LOOK_AT_THE_STUCK: Duration = Duration::from_mins(1);
 /// How long after its own deadline a Job is given to have ended by itself, before the hub suspends it.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// How long what a completed Job left may be on its way: targets and replicas that have just restarted connect anew within
+/// seconds, and an attempt more costs more than this.
+const CONNECTS_WITHIN: Duration = Duration::from_secs(30);
+
 /// When a Job that is created at `now` must have ended by itself.
 pub fn deadline(now: Timestamp, rules: &Rules) -> Timestamp {
     now + rules.task_deadline + GRACE
@@ -111,7 +115,7 @@ pub fn next_step(
     if let (Some(recorded), Some(uid)) = (attempt.job_uid.as_deref(), seen.job.uid())
         && recorded != uid
     {
-        return judge_lost(from, to, seen, &format!("its Job was replaced by one with UID {uid}"), now);
+        return judge_lost(attempt, (from, to), seen, &format!("its Job was replaced by one with UID {uid}"), now);
     }
     match (&seen.job, attempt.job_uid.as_deref()) {
         (JobSeen::Unseen, _) => Step::Wait { time: LOOK_AGAIN, doing: "its Job is not seen".to_owned() },
@@ -125,7 +129,7 @@ pub fn next_step(
             Step::Act(Action::Adopt { job_uid: uid.clone() })
         }
         (JobSeen::Absent, None) => before_the_job(attempt, wanted_off, seen, now),
-        (JobSeen::Absent, Some(_)) => judge_lost(from, to, seen, "its Job is gone", now),
+        (JobSeen::Absent, Some(_)) => judge_lost(attempt, (from, to), seen, "its Job is gone", now),
         (JobSeen::Active { uid }, Some(_)) => while_it_runs(attempt, wanted_off, uid, seen, now),
         (JobSeen::Suspended { pods_left: 0, .. }, Some(_)) => judge_suspended(attempt, from, to, seen),
         (JobSeen::Suspended { pods_left, .. }, Some(_)) => {
@@ -133,12 +137,18 @@ pub fn next_step(
             pod_ends(&what, seen.pods.iter().find(|pod| !pod.has_ended()), now)
         }
         (JobSeen::Complete { .. }, Some(_)) => judge_complete(attempt, from, to, seen, rules, now),
-        (JobSeen::Failed { reason, message, .. }, Some(_)) => judge_failed(from, to, seen, reason, message, now),
+        (JobSeen::Failed { reason, message, .. }, Some(_)) => {
+            judge_failed(attempt, (from, to), seen, (reason, message), now)
+        }
     }
 }
 
-/// The Job is over, and a Pod of it is not: it may still be at work, and nothing else may start. That is no failure.
-fn while_a_pod_lives(what: &str, seen: &Observation, now: Timestamp) -> Option<Step> {
+/// The Job is over, and a Pod of it is not: it may still be at work, and nothing else may start. That is no failure before
+/// the Job's own deadline; afterwards its Pod counts as somebody who is busy with the resource, and holds no slot.
+fn while_a_pod_lives(attempt: &Attempt, what: &str, seen: &Observation, now: Timestamp) -> Option<Step> {
+    if now >= attempt.deadline {
+        return None;
+    }
     let pod = seen.pods.iter().find(|pod| !pod.has_ended())?;
     Some(pod_ends(&format!("{what}, and Pod {} of it still runs", pod.name), Some(pod), now))
 }
@@ -229,16 +239,17 @@ fn judge_complete(
     now: Timestamp,
 ) -> Step {
     let Some(resource) = &seen.resource else { return read_the_resource() };
-    let what = match shortfall(from, to, resource) {
+    let (what, patience) = match shortfall(from, to, resource) {
         None => return Step::End(Outcome::Succeeded { warning: complaint(&seen.upgrade_task) }),
         Some(Shortfall::Gone) => return failed(FailureClass::Vanished, "the resource is gone".to_owned()),
         Some(Shortfall::Is(what)) => {
             return failed(FailureClass::Contradiction, format!("the Job completed, but {what}"));
         }
-        Some(Shortfall::MaySettle(what)) => what,
+        Some(Shortfall::MaySettle(what)) => (what, rules.settle_deadline.min(CONNECTS_WITHIN)),
+        Some(Shortfall::Untold(what)) => (what, rules.settle_deadline),
     };
     let Some(completed) = attempt.completed_seen_at else { return Step::Act(Action::AwaitSettling) };
-    let until = completed + rules.settle_deadline;
+    let until = completed + patience;
     if now >= until {
         return failed(FailureClass::Contradiction, format!("the Job completed, but still at {until} {what}"));
     }
@@ -246,8 +257,14 @@ fn judge_complete(
     Step::Wait { time: LOOK_AGAIN.min(until.since(now)), doing }
 }
 
-fn judge_failed(from: &Version, to: &Version, seen: &Observation, reason: &str, message: &str, now: Timestamp) -> Step {
-    if let Some(wait) = while_a_pod_lives("the Job failed", seen, now) {
+fn judge_failed(
+    attempt: &Attempt,
+    (from, to): (&Version, &Version),
+    seen: &Observation,
+    (reason, message): (&str, &str),
+    now: Timestamp,
+) -> Step {
+    if let Some(wait) = while_a_pod_lives(attempt, "the Job failed", seen, now) {
         return wait;
     }
     let Some(resource) = &seen.resource else { return read_the_resource() };
@@ -278,8 +295,14 @@ fn judge_suspended(attempt: &Attempt, from: &Version, to: &Version, seen: &Obser
     after_the_fact(class, from, to, resource, why)
 }
 
-fn judge_lost(from: &Version, to: &Version, seen: &Observation, why: &str, now: Timestamp) -> Step {
-    if let Some(wait) = while_a_pod_lives(why, seen, now) {
+fn judge_lost(
+    attempt: &Attempt,
+    (from, to): (&Version, &Version),
+    seen: &Observation,
+    why: &str,
+    now: Timestamp,
+) -> Step {
+    if let Some(wait) = while_a_pod_lives(attempt, why, seen, now) {
         return wait;
     }
     let Some(resource) = &seen.resource else { return read_the_resource() };
@@ -304,8 +327,10 @@ enum Shortfall {
     Gone,
     /// This, for good.
     Is(String),
-    /// This, which may pass; or it could not be told.
+    /// This, which may pass within moments.
     MaySettle(String),
+    /// It could not be told.
+    Untold(String),
 }
 
 /// What is missing for success, if anything.
@@ -317,7 +342,7 @@ fn shortfall(from: &Version, to: &Version, resource: &ResourceSeen) -> Option<Sh
     let lacks = |condition: &Condition, what: &str| match condition {
         Condition::Holds => None,
         Condition::Fails(why) => Some(Shortfall::MaySettle(format!("it is not {what}: {why}"))),
-        Condition::Unknown(why) => Some(Shortfall::MaySettle(format!("it cannot be told whether it is {what}: {why}"))),
+        Condition::Unknown(why) => Some(Shortfall::Untold(format!("it cannot be told whether it is {what}: {why}"))),
     };
     let what = match state.standing(from, to) {
         Standing::AtTarget => {
@@ -524,7 +549,8 @@ mod tests {
     fn what_a_complete_job_left_may_settle_for_a_while_from_when_that_was_first_seen() {
         let ill = Condition::Fails("1 of 3 replicas are in sync".into());
         let hidden = Condition::Unknown("the right to list statefulsets.apps is missing".into());
-        for (condition, word) in [(ill, "in sync"), (hidden, "statefulsets")] {
+        let patience = rules().settle_deadline;
+        for (condition, word, patience) in [(ill, "in sync", CONNECTS_WITHIN), (hidden, "statefulsets", patience)] {
             let mut saw = seen(complete());
             saw.resource = Some(resource("3.6.0"));
             if let Some(ResourceSeen::Found(state)) = &mut saw.resource {
@@ -537,7 +563,7 @@ mod tests {
             attempt.completed_seen_at = Some(first_seen);
             let Step::Wait { doing, .. } = at_time(&attempt, first_seen) else { unreachable!("it was judged") };
             assert!(doing.contains(word), "{doing}");
-            let (class, reason) = reason_of(at_time(&attempt, first_seen + rules().settle_deadline));
+            let (class, reason) = reason_of(at_time(&attempt, first_seen + patience));
             assert_eq!(class, FailureClass::Contradiction);
             assert!(reason.contains(word), "{reason}");
         }
@@ -577,9 +603,12 @@ mod tests {
             saw.pods = vec![pod("Running", None)];
             let Step::Wait { doing, .. } = step(&attempt(Some(UID)), &saw) else { unreachable!("it was judged") };
             assert!(doing.contains("Pod fl-x-1 of it still runs"), "{doing}");
-            saw.pods = vec![pod("Failed", None)];
             saw.resource = Some(resource("3.5.0"));
-            reason_of(step(&attempt(Some(UID)), &saw));
+            let attempt = attempt(Some(UID));
+            // What may never leave (its node is gone) is from then on somebody who is busy with the resource.
+            reason_of(next_step(&attempt, (&FROM, &TO), None, &saw, &rules(), attempt.deadline));
+            saw.pods = vec![pod("Failed", None)];
+            reason_of(step(&attempt, &saw));
         }
     }
 
