@@ -21,11 +21,31 @@ pub fn may_answer(pod: &Object) -> bool {
         && !matches!(pod.text("/status/phase"), "Failed" | "Succeeded")
 }
 
+/// Why the modes are not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// Nobody listens there.
+    NobodyListens,
+    /// Whoever listens there did not answer, or not as a controller does.
+    NotUnderstood(String),
+}
+
+impl std::fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NobodyListens => f.write_str("connection refused"),
+            Self::NotUnderstood(why) => f.write_str(why),
+        }
+    }
+}
+
 /// The mode of each replica: `RW`, `WO`, `ERR`, …
-pub async fn modes(address: &str) -> Result<Vec<String>, String> {
+pub async fn modes(address: &str) -> Result<Vec<String>, NoAnswer> {
     match tokio::time::timeout(DEADLINE, ask(address)).await {
-        Ok(answer) => read(&answer.map_err(|error| error.to_string())?),
-        Err(_) => Err(format!("no answer within {} s", DEADLINE.as_secs())),
+        Ok(Ok(answer)) => read(&answer).map_err(NoAnswer::NotUnderstood),
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Err(NoAnswer::NobodyListens),
+        Ok(Err(error)) => Err(NoAnswer::NotUnderstood(error.to_string())),
+        Err(_) => Err(NoAnswer::NotUnderstood(format!("no answer within {} s", DEADLINE.as_secs()))),
     }
 }
 

@@ -31,6 +31,9 @@ pub struct Pace {
     pub refusal_lasts: Duration,
     /// How long a controller may say nothing before it is told where its log is.
     pub silence_lasts: Duration,
+    /// How long nobody may listen at a Jiva controller before it counts as one without an API: one that has just
+    /// started is silent for a few seconds.
+    pub mute_lasts: Duration,
 }
 
 impl Default for Pace {
@@ -39,6 +42,7 @@ impl Default for Pace {
             look_every: Duration::from_secs(2),
             refusal_lasts: Duration::from_secs(90),
             silence_lasts: Duration::from_mins(5),
+            mute_lasts: Duration::from_secs(15),
         }
     }
 }

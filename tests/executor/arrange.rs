@@ -24,6 +24,7 @@ const PACE: Pace = Pace {
     look_every: Duration::from_millis(50),
     refusal_lasts: Duration::from_millis(600),
     silence_lasts: Duration::from_millis(600),
+    mute_lasts: Duration::from_millis(600),
 };
 
 /// A cluster in which one resource waits for its upgrade: the resource at the old version, the operators at the new one.
@@ -320,6 +321,11 @@ impl Site {
     /// From now on the Jiva volume's controller says this of its replicas; nothing at all if it is nothing.
     pub fn replicas_are(&self, modes: &[&'static str]) {
         *self.modes.lock().unwrap() = modes.to_vec();
+    }
+
+    /// From now on connections to the Jiva volume's controller are refused.
+    pub fn nobody_listens_at_the_controller(&mut self) {
+        "127.0.0.1:1".clone_into(&mut self.jiva_controller);
     }
 
     /// Runs the executor to its end.

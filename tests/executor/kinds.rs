@@ -239,6 +239,18 @@ async fn a_jiva_volume_whose_controller_does_not_answer_is_not_touched_whatever_
     waits_before_touching_anything(&site, "cannot be told: its controller, Pod ").await;
 }
 
+#[tokio::test]
+async fn a_jiva_volume_whose_controller_surely_has_no_api_is_believed_by_its_status() {
+    let replicas = |modes: [&str; 3]| json!(modes.map(|mode| json!({"mode": mode})));
+    let status = |modes| json!({"phase": "Ready", "status": "RW", "replicaCount": 3, "replicaStatus": replicas(modes)});
+    let mut site = left_alone_by_its_operator(status(["RW", "RW", "WO"])).await;
+    site.nobody_listens_at_the_controller();
+    waits_before_touching_anything(&site, "2 of 3 replicas are RW").await;
+    let behind = json!({"status": status(["RW", "RW", "RW"])});
+    site.cluster.merge("openebs.io/v1", "JivaVolume", &site.resource.name, &behind).await;
+    site.upgrade().await.unwrap_or_else(|failure| panic!("{failure:?}"));
+}
+
 /// Plays a Jiva controller whose replicas catch up for a while after each restart; ends never, and keeps in `worst` how
 /// many were away or behind at once, and in `restarted` how often any was restarted.
 async fn replicas_catch_up(site: &Site, worst: &AtomicUsize, restarted: &AtomicUsize) {

@@ -4,7 +4,7 @@ use super::{PRE_UPGRADE_DONE, REPLICAS_DONE, TARGET_DONE};
 use crate::domain::inventory::Condition;
 use crate::executor::control_plane;
 use crate::executor::health;
-use crate::executor::jiva_controller;
+use crate::executor::jiva_controller::{self, NoAnswer};
 use crate::executor::journal::Step;
 use crate::executor::object::{
     Collection, DEPLOYMENTS, JIVA_VOLUMES, JIVA_VOLUMES_ALPHA, Object, PODS, Place, SERVICES, STATEFUL_SETS,
@@ -13,9 +13,9 @@ use crate::executor::object::{
 use crate::executor::one_by_one;
 use crate::executor::order::At;
 use crate::executor::problem::{During, Problem};
-use crate::executor::task::{Run, Task};
+use crate::executor::task::{Look, Run, Task};
 use crate::executor::version_details::{self, Bump};
-use crate::executor::workload::{self, Change};
+use crate::executor::workload::{self, Change, Rollout};
 use crate::openebs::control_plane::Operator;
 
 struct Volume {
@@ -23,6 +23,16 @@ struct Volume {
     replicas: Place,
     service: Place,
     jiva: Place,
+    witness: Witness,
+}
+
+/// Who tells how the replicas are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Witness {
+    /// The volume's controller, asked in its Pod.
+    Controller,
+    /// The JivaVolume's status, since its controller has no API that could be asked.
+    Status,
 }
 
 /// Upgrades the volume.
@@ -84,18 +94,49 @@ async fn look(task: &Task) -> Result<Volume, Problem> {
     workload::check_runs(&replicas).during("failed to verify replica statefulset")?;
     // What a stopped attempt left half-way is repaired by going on, not by waiting for health; but that has the new label
     // already. Whatever is missing at the old one was missing before us, and the others carry the volume.
+    let witness = witness(task, &controller.place).await.during("failed to verify replicas")?;
     if at == At::From {
-        wait_healthy(task, &jiva).await.during("failed to verify replicas")?;
+        wait_healthy(task, &jiva, witness).await.during("failed to verify replicas")?;
     }
-    Ok(Volume { controller: controller.place, replicas: replicas.place, service: service.place, jiva })
+    Ok(Volume { controller: controller.place, replicas: replicas.place, service: service.place, jiva, witness })
+}
+
+/// Found out before anything is touched: a controller that runs and at whose API nobody listens has none. One whose API
+/// was there is never taken for such afterwards, however long it is silent.
+async fn witness(task: &Task, controller: &Place) -> Result<Witness, Problem> {
+    let mut mute_since = None;
+    task.wait(controller, "an answer of its API, or that it surely has none", async || {
+        let Some(why) = nobody_listens(task).await? else { return Ok(Look::Ready(Witness::Controller)) };
+        let now = task.run.clock.now();
+        let mute_for = now.since(*mute_since.get_or_insert(now));
+        let seen = task.api().get(controller).await?;
+        if mute_for < task.run.pace.mute_lasts || workload::rolled_out(&seen)? != Rollout::Done {
+            return Ok(Look::NotYet(why));
+        }
+        tracing::warn!(upgrade = %task.resource, "{why}: the JivaVolume's status is believed instead");
+        Ok(Look::Ready(Witness::Status))
+    })
+    .await
+}
+
+/// Why nobody can be asked, if nobody can.
+async fn nobody_listens(task: &Task) -> Result<Option<String>, Problem> {
+    let mut why = "no Pod of its controller has an address".to_owned();
+    for (pod, address) in controllers(task).await? {
+        match jiva_controller::modes(&address).await {
+            Err(NoAnswer::NobodyListens) => why = format!("nobody listens at its controller, Pod {pod} at {address}"),
+            Ok(_) | Err(NoAnswer::NotUnderstood(_)) => return Ok(None),
+        }
+    }
+    Ok(Some(why))
 }
 
 async fn upgrade_replicas(task: &Task, volume: &Volume) -> Result<(), Problem> {
-    one_by_one::upgrade(task, &volume.replicas, async || in_sync(task, &volume.jiva).await)
+    one_by_one::upgrade(task, &volume.replicas, async || in_sync(task, &volume.jiva, volume.witness).await)
         .await
         .during("failed to patch replica sts")?;
     // The controller restarts next: before that every replica must have caught up again.
-    wait_healthy(task, &volume.jiva).await.during("failed to verify replicas")
+    wait_healthy(task, &volume.jiva, volume.witness).await.during("failed to verify replicas")
 }
 
 async fn upgrade_target(task: &Task, volume: &Volume) -> Result<(), Problem> {
@@ -104,36 +145,42 @@ async fn upgrade_target(task: &Task, volume: &Volume) -> Result<(), Problem> {
     let bump = Bump::default();
     let reconciled = version_details::upgrade(task, &volume.jiva, &bump).await;
     reconciled.during("failed to verify version reconcile on JivaVolumeCR")?;
-    wait_healthy(task, &volume.jiva).await.during("failed to verify replicas")
+    wait_healthy(task, &volume.jiva, volume.witness).await.during("failed to verify replicas")
 }
 
-async fn wait_healthy(task: &Task, jiva: &Place) -> Result<(), Problem> {
-    health::gate(task, jiva, "ready, all replicas RW", async || in_sync(task, jiva).await).await
+async fn wait_healthy(task: &Task, jiva: &Place, witness: Witness) -> Result<(), Problem> {
+    health::gate(task, jiva, "ready, all replicas RW", async || in_sync(task, jiva, witness).await).await
 }
 
 /// All replicas are there, read and written.
 ///
 /// jiva-operator leaves a volume alone that is not at its own version: between the operator's upgrade and ours the
-/// JivaVolume tells how things were before. So the volume's controller is always asked, in its own Pod: some releases'
-/// Services lead to replicas as well, which refuse. One that does not answer leaves it unknown.
-async fn in_sync(task: &Task, jiva: &Place) -> Result<Condition, Problem> {
+/// JivaVolume tells how things were before. So the volume's controller is asked, in its own Pod: some releases' Services
+/// lead to replicas as well, which refuse. One that does not answer leaves it unknown.
+async fn in_sync(task: &Task, jiva: &Place, witness: Witness) -> Result<Condition, Problem> {
     let volume = task.api().get(jiva).await?;
-    let told = match version_details::is_at_target(&volume, task.versions()) {
-        true => health::jiva_volume(&volume),
-        false => Condition::Holds,
-    };
-    let selector = selector(task, "jiva-controller");
-    let pods = task.api().list(&PODS, task.namespace(), &selector).await?;
+    let told = health::jiva_volume(&volume);
+    if witness == Witness::Status {
+        return Ok(told);
+    }
     let mut asked = None;
-    for pod in pods.iter().filter(|pod| jiva_controller::may_answer(pod)) {
-        let address = (task.run.route)(pod.text("/status/podIP"), jiva_controller::PORT);
+    for (pod, address) in controllers(task).await? {
         let said = match jiva_controller::modes(&address).await {
             Ok(modes) => health::jiva_replicas(&volume, &modes),
-            Err(why) => Condition::Unknown(format!("its controller, Pod {} at {address}: {why}", pod.name())),
+            Err(why) => Condition::Unknown(format!("its controller, Pod {pod} at {address}: {why}")),
         };
         asked = Some(asked.unwrap_or(Condition::Holds).and(said));
     }
-    Ok(told.and(asked.unwrap_or_else(|| Condition::Unknown("no Pod of its controller runs".to_owned()))))
+    let asked = asked.unwrap_or_else(|| Condition::Unknown("no Pod of its controller runs".to_owned()));
+    Ok(if version_details::is_at_target(&volume, task.versions()) { told.and(asked) } else { asked })
+}
+
+/// The controller's Pods that may be asked, by name, and where.
+async fn controllers(task: &Task) -> Result<Vec<(String, String)>, Problem> {
+    let pods = task.api().list(&PODS, task.namespace(), &selector(task, "jiva-controller")).await?;
+    let asked = pods.iter().filter(|pod| jiva_controller::may_answer(pod));
+    let address = |pod: &Object| (task.run.route)(pod.text("/status/podIP"), jiva_controller::PORT);
+    Ok(asked.map(|pod| (pod.name().to_owned(), address(pod))).collect())
 }
 
 async fn one(task: &Task, collection: &'static Collection, component: &str) -> Result<Object, Problem> {
