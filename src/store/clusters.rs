@@ -41,7 +41,8 @@ statements! {
         update clusters set identity = $2, version = version + 1
         where id = $1 and identity is null and state = 'active'";
     NAME_OF = "
-        select name from clusters where identity = $1 and namespace = $2 and state <> 'removed' and id <> $3";
+        select name from clusters
+        where identity = $1 and namespace = $2 and server = $3 and state <> 'removed' and id <> $4";
     SET_REACH = "update clusters set reach = $2, failing_since_us = $3 where id = $1";
     COUNT = "select state, count(*) from clusters group by state";
     // In one statement, so that no replacement comes in between. The types are those that tell of a sealing.
@@ -88,7 +89,7 @@ pub(super) async fn register(change: &mut Change<'_>, new: NewCluster) -> Result
         time_zone.into(),
         namespace.as_str().into(),
         egress.into(),
-        server.into(),
+        server.as_str().into(),
         identity.clone().into(),
         credential_expires_at.into(),
         state.name().into(),
@@ -100,7 +101,7 @@ pub(super) async fn register(change: &mut Change<'_>, new: NewCluster) -> Result
     ];
     if change.session.run(INSERT, values).await? != 1 {
         if change.session.row(BY_NAME, vec![name.as_str().into()]).await?.is_none() {
-            refuse_a_second_name(change, id, identity.as_deref(), &namespace).await?;
+            refuse_a_second_name(change, id, identity.as_deref(), &namespace, &server).await?;
         }
         return Err(StoreError::Exists { what: "cluster", name });
     }
@@ -168,24 +169,27 @@ pub(super) async fn identify(
     identity: String,
     events: Vec<Event>,
 ) -> Result<Cluster, StoreError> {
-    let namespace = by_id(&mut change.session, id).await?.namespace;
-    refuse_a_second_name(change, id, Some(&identity), &namespace).await?;
+    let Cluster { namespace, server, .. } = by_id(&mut change.session, id).await?;
+    refuse_a_second_name(change, id, Some(&identity), &namespace, &server).await?;
     if change.session.run(IDENTIFY, vec![Value::text(id), identity.into()]).await? == 1 {
         change.tell(events);
     }
     by_id(&mut change.session, id).await
 }
 
-/// Refuses the cluster `id` whose OpenEBS (its identity, and the namespace there) has another name already, which it
-/// tells. Groups never overlap, so nobody comes in between; the unique index is there for whoever writes without asking.
+/// Refuses the cluster `id` whose OpenEBS (who answers at its address, and the namespace there) has another name already,
+/// which it tells. At different addresses clusters may well have one identity: sites are cloned from one disk image.
+/// Groups never overlap, so nobody comes in between; the unique index is there for whoever writes without asking.
 async fn refuse_a_second_name(
     change: &mut Change<'_>,
     id: ClusterId,
     identity: Option<&str>,
     namespace: &str,
+    server: &str,
 ) -> Result<(), StoreError> {
     let Some(identity) = identity else { return Ok(()) };
-    match change.session.row(NAME_OF, vec![identity.into(), namespace.into(), Value::text(id)]).await? {
+    let values = vec![identity.into(), namespace.into(), server.into(), Value::text(id)];
+    match change.session.row(NAME_OF, values).await? {
         Some(row) => Err(StoreError::SameCluster { name: row.columns().text()? }),
         None => Ok(()),
     }
@@ -217,7 +221,8 @@ pub(super) async fn replace_credential(
 }
 
 async fn write(change: &mut Change<'_>, cluster: &mut Cluster) -> Result<(), StoreError> {
-    refuse_a_second_name(change, cluster.id, cluster.identity.as_deref(), &cluster.namespace).await?;
+    let Cluster { id, identity, namespace, server, .. } = &*cluster;
+    refuse_a_second_name(change, *id, identity.as_deref(), namespace, server).await?;
     let values = vec![
         Value::text(cluster.id),
         cluster.version.into(),

@@ -71,9 +71,8 @@ pub enum StoreError {
     },
     /// It is the same OpenEBS as one that is registered under another name.
     #[error(
-        "it is the same cluster as {name} (one UID of namespace kube-system) with the same namespace of OpenEBS, and \
-         under two names its resources would be upgraded twice at once: `fleetlift cluster remove` one of the two, also \
-         where one was restored or cloned from the other"
+        "it is the same cluster as {name} (one address, one UID of namespace kube-system, one namespace of OpenEBS), and \
+         under two names its resources would be upgraded twice at once: `fleetlift cluster remove` one of the two"
     )]
     SameCluster {
         /// The other name.

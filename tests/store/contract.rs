@@ -30,6 +30,7 @@ macro_rules! promises {
             a_cluster_comes_back_as_it_was_registered,
             each_cluster_is_registered_or_refused_by_itself,
             one_cluster_has_one_name,
+            one_identity_elsewhere_is_another_cluster,
             of_two_daemons_one_names_a_cluster,
             a_cluster_is_changed_only_by_who_read_it_last,
             a_removed_cluster_keeps_its_row_but_not_its_credential_or_name,
@@ -160,6 +161,17 @@ pub async fn one_cluster_has_one_name(backend: &dyn Backend) {
     let removed = fleetlift::domain::cluster::Cluster { state: ClusterState::Removed { at: NOW }, ..a };
     store.change_cluster(&removed, vec![]).await.unwrap();
     store.register_clusters(vec![identified("d", "x")]).await.unwrap().remove(0).unwrap();
+}
+
+pub async fn one_identity_elsewhere_is_another_cluster(backend: &dyn Backend) {
+    let store = backend.open().await;
+    let mut cloned = identified("cloned", "x");
+    cloned.cluster.server = "https://192.0.2.8:6443".into();
+    let mut beside = identified("beside", "x");
+    beside.cluster.namespace = "storage".into();
+    for answer in store.register_clusters(vec![identified("a", "x"), cloned, beside]).await.unwrap() {
+        answer.unwrap();
+    }
 }
 
 pub async fn of_two_daemons_one_names_a_cluster(backend: &dyn Backend) {
