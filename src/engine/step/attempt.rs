@@ -9,7 +9,7 @@ use crate::domain::Timestamp;
 use crate::domain::attempt::{Attempt, AttemptEnd, CancelCause, FailureClass, Outcome};
 use crate::domain::cluster::Reach;
 use crate::domain::event::EventType;
-use crate::domain::observation::{JobSeen, Look, Observation, UpgradeTaskSeen};
+use crate::domain::observation::{JobSeen, Look, Observation, PodSeen, UpgradeTaskSeen};
 use crate::domain::plan::PlannedTask;
 use crate::domain::rollout::Verdict;
 use crate::domain::target::{Deferral, TargetState, TaskState};
@@ -49,7 +49,9 @@ pub(super) async fn further(scene: &mut Scene<'_>, edge: &Edge) -> Result<Left, 
         let wanted_off = wanted_off(scene);
         match next_step(&attempt, (&what.from, &what.to), wanted_off.as_ref(), &seen, &scene.rules, now) {
             Step::Wait { time, doing } => {
-                scene.draft.runs(format!("{}: {doing}", what.resource), now + time);
+                let doing = format!("{}: {doing}", what.resource);
+                let doing = still_told(&what, &seen, &scene.draft.work.target.state).unwrap_or(doing);
+                scene.draft.runs(doing, now + time);
                 scene.commit().await?;
                 return Ok(follow(scene, edge, &attempt, &seen));
             }
@@ -312,6 +314,18 @@ fn refused(
 fn is_coming_back(reach: &Reach, intended_at: Timestamp, now: Timestamp) -> bool {
     let back_at = reach.back_at.map_or(intended_at, |at| at.max(intended_at));
     reach.failing.is_some() || now.since(back_at) < COMING_BACK
+}
+
+/// What was told last of a Pod of its Job that has gone meanwhile: a Job that its deadline ends loses its Pod a moment
+/// before it says so, and there is nothing newer to tell then.
+fn still_told(what: &PlannedTask, seen: &Observation, state: &TargetState) -> Option<String> {
+    let TargetState::Running { doing, .. } = state else { return None };
+    let of_a_pod = doing.starts_with(&format!("{}: Pod ", what.resource));
+    let gone = matches!(seen.job, JobSeen::Active { .. })
+        && seen.no_pod.is_none()
+        && seen.pods.iter().all(PodSeen::has_ended)
+        && nobody_worked(seen);
+    (of_a_pod && gone).then(|| doing.clone())
 }
 
 /// A Job that its deadline ended takes its Pod along, and with it the reason why that never ran: what was told about it

@@ -1,5 +1,7 @@
 //! A Jiva volume of the CSI engine (`openebs.md` §3.3): replicas, then the controller, then the JivaVolume.
 
+use serde_json::Value;
+
 use super::{PRE_UPGRADE_DONE, REPLICAS_DONE, TARGET_DONE};
 use crate::domain::inventory::Condition;
 use crate::executor::control_plane;
@@ -94,7 +96,10 @@ async fn look(task: &Task) -> Result<Volume, Problem> {
     workload::check_runs(&replicas).during("failed to verify replica statefulset")?;
     // What a stopped attempt left half-way is repaired by going on, not by waiting for health; but that has the new label
     // already. Whatever is missing at the old one was missing before us, and the others carry the volume.
-    let witness = witness(task, &controller.place).await.during("failed to verify replicas")?;
+    let witness = match offers_api(&service) || offers_api(&controller) {
+        true => witness(task, &controller.place).await.during("failed to verify replicas")?,
+        false => Witness::Status,
+    };
     if at == At::From {
         wait_healthy(task, &jiva, witness).await.during("failed to verify replicas")?;
     }
@@ -117,6 +122,15 @@ async fn witness(task: &Task, controller: &Place) -> Result<Witness, Problem> {
         Ok(Look::Ready(Witness::Status))
     })
     .await
+}
+
+/// Whether a Service, or the Pods of a workload, have a port for the controller's API: jiva-operator's always do.
+fn offers_api(object: &Object) -> bool {
+    let port = i64::from(jiva_controller::PORT);
+    let is_it = |field: &str, one: &Value| one.get(field).and_then(Value::as_i64) == Some(port);
+    let containers = object.list("/spec/template/spec/containers").iter();
+    let mut of_pods = containers.filter_map(|container| container.get("ports")?.as_array()).flatten();
+    object.list("/spec/ports").iter().any(|one| is_it("port", one)) || of_pods.any(|one| is_it("containerPort", one))
 }
 
 /// Why nobody can be asked, if nobody can.

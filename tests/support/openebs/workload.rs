@@ -13,7 +13,7 @@ pub struct Workload<'a> {
     pub service_account: &'a str,
     /// Name and image without its tag, which is the version.
     pub containers: &'a [(&'a str, &'a str)],
-    /// Of the first container.
+    /// Of every container: on the real node they share one address, and the first to listen answers.
     pub environment: &'a [(&'a str, &'a str)],
     pub replicas: u32,
     pub stateful: bool,
@@ -48,8 +48,11 @@ impl Workload<'_> {
             })
             .collect();
         if !environment.is_empty() {
-            let environment = environment.iter().map(|(name, value)| json!({"name": name, "value": value}));
-            containers[0]["env"] = environment.collect();
+            let environment: Value =
+                environment.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+            for container in &mut containers {
+                container["env"] = environment.clone();
+            }
         }
         let mut object = json!({
             "apiVersion": "apps/v1", "kind": if *stateful { "StatefulSet" } else { "Deployment" },
