@@ -75,7 +75,7 @@ impl RealNode {
         let node = Self { shepherd: Mutex::new(Shepherd::over(&folder, "containerd")) };
         let socket = file("containerd.sock");
         until("containerd answers", || async { ctr(&socket, &["version"]).then_some(()) }).await;
-        for image in ["executor.tar", "idle.tar"] {
+        for image in ["executor.tar", "pause.tar", "idle.tar"] {
             let image = variable("FLEETLIFT_NODE_IMAGES").join(image).display().to_string();
             assert!(ctr(&socket, &["images", "import", "--no-unpack", &image]), "{image} can be imported");
         }
