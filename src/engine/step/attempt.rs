@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::unseen::defer;
 use super::{Broken, Follow, Left, Scene, task};
 use crate::cluster::{Created, Edge, EdgeError, inventory, observe};
-use crate::domain::Timestamp;
 use crate::domain::attempt::{Attempt, AttemptEnd, CancelCause, FailureClass, Outcome};
 use crate::domain::cluster::Reach;
 use crate::domain::event::EventType;
@@ -13,6 +12,7 @@ use crate::domain::observation::{JobSeen, Look, Observation, PodSeen, UpgradeTas
 use crate::domain::plan::PlannedTask;
 use crate::domain::rollout::Verdict;
 use crate::domain::target::{Deferral, TargetState, TaskState};
+use crate::domain::{ResourceRef, Timestamp};
 use crate::engine::decide::attempt::{Action, LOOK_AGAIN, Step, deadline, in_sight_again, next_step, nobody_worked};
 use crate::engine::decide::target::after_attempt;
 use crate::openebs::job::{AttemptObjects, AttemptOrder, build};
@@ -50,7 +50,7 @@ pub(super) async fn further(scene: &mut Scene<'_>, edge: &Edge) -> Result<Left, 
         match next_step(&attempt, (&what.from, &what.to), wanted_off.as_ref(), &seen, &scene.rules, now) {
             Step::Wait { time, doing } => {
                 let doing = format!("{}: {doing}", what.resource);
-                let doing = still_told(&what, &seen, &scene.draft.work.target.state).unwrap_or(doing);
+                let doing = still_told(&what.resource, &seen, &scene.draft.work.target.state).unwrap_or(doing);
                 scene.draft.runs(doing, now + time);
                 scene.commit().await?;
                 return Ok(follow(scene, edge, &attempt, &seen));
@@ -318,9 +318,9 @@ fn is_coming_back(reach: &Reach, intended_at: Timestamp, now: Timestamp) -> bool
 
 /// What was told last of a Pod of its Job that has gone meanwhile: a Job that its deadline ends loses its Pod a moment
 /// before it says so, and there is nothing newer to tell then.
-fn still_told(what: &PlannedTask, seen: &Observation, state: &TargetState) -> Option<String> {
+fn still_told(resource: &ResourceRef, seen: &Observation, state: &TargetState) -> Option<String> {
     let TargetState::Running { doing, .. } = state else { return None };
-    let of_a_pod = doing.starts_with(&format!("{}: Pod ", what.resource));
+    let of_a_pod = doing.starts_with(&format!("{resource}: Pod "));
     let gone = matches!(seen.job, JobSeen::Active { .. })
         && seen.no_pod.is_none()
         && seen.pods.iter().all(PodSeen::has_ended)
@@ -450,8 +450,31 @@ fn order<'a>(scene: &Scene<'_>, attempt: &Attempt, planned: &'a PlannedTask) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ResourceKind;
     use crate::domain::cluster::Failing;
     use crate::engine::decide::tests::at;
+
+    #[test]
+    fn what_kept_a_pod_is_told_on_while_it_is_gone_and_nothing_else_is_known() {
+        let resource = ResourceRef { kind: ResourceKind::JivaVolume, name: "pvc-1".into() };
+        let running = |doing: &str| TargetState::Running { since: at(0), unseen_since: None, doing: doing.to_owned() };
+        let gone = Observation {
+            at: at(9),
+            job: JobSeen::Active { uid: "u".into() },
+            upgrade_task: UpgradeTaskSeen::Absent,
+            pods: vec![],
+            no_pod: None,
+            resource: None,
+        };
+        let told = "jivaVolume/pvc-1: Pod fl-x-1 waits: ImagePullBackOff";
+        assert_eq!(still_told(&resource, &gone, &running(told)).as_deref(), Some(told));
+        assert_eq!(still_told(&resource, &gone, &running("jivaVolume/pvc-1: Job fl-x runs")), None);
+        assert_eq!(still_told(&resource, &gone, &running("jivaVolume/pvc-2: Pod fl-y-1 waits: x")), None);
+        let forbidden = Observation { no_pod: Some("FailedCreate: quota".into()), ..gone.clone() };
+        assert_eq!(still_told(&resource, &forbidden, &running(told)), None, "there is something newer");
+        let ended = Observation { job: JobSeen::Complete { uid: "u".into() }, ..gone };
+        assert_eq!(still_told(&resource, &ended, &running(told)), None);
+    }
 
     #[test]
     fn an_api_server_that_was_silent_is_given_a_minute_however_old_the_attempt_is() {
