@@ -77,15 +77,14 @@ pub struct LoopEnded {
 /// Carries rollouts out until `stop` is cancelled; steps under way are finished, nothing else is begun. If a loop ends
 /// before that, `stop` is cancelled for the others, and for whoever shares it.
 pub async fn run(engine: Arc<Engine>, stop: CancellationToken) -> Result<(), LoopEnded> {
-    let plans = Arc::clone(&engine.plans);
     let (held, lease) = watch::channel::<Option<lease::Held>>(None);
     // The lease outlives the others: it is given back when nothing writes under it any more.
     let lease_stop = CancellationToken::new();
     let mut keeping = Loops::new();
     keeping.spawn("lease", lease::keep(Arc::clone(&engine), held, lease_stop.clone()));
     let mut loops = Loops::new();
-    loops.spawn("scheduler", scheduler::run(Arc::clone(&engine), Arc::clone(&plans), lease.clone(), stop.clone()));
-    loops.spawn("worker", worker::run(Arc::clone(&engine), plans, lease, stop.clone()));
+    loops.spawn("scheduler", scheduler::run(Arc::clone(&engine), lease.clone(), stop.clone()));
+    loops.spawn("worker", worker::run(Arc::clone(&engine), lease, stop.clone()));
     loops.spawn("inventory", inventory::run(engine, stop.clone()));
     let working = async {
         let ended = loops.all_ended(&stop, &stop).await;

@@ -17,7 +17,6 @@ use crate::domain::Timestamp;
 use crate::domain::event::{Actor, Event, EventType, Subject};
 use crate::domain::rollout::{PauseCause, RolloutState, Wave};
 use crate::domain::target::{Target, TargetState};
-use crate::plans::Plans;
 use crate::store::{Lease, RolloutChange, Snapshot, StartTarget, StoreError};
 
 /// How often rollouts are looked at when nothing is committed: the floor under the hint.
@@ -30,13 +29,13 @@ const LOOK_SOON: Duration = Duration::from_millis(200);
 const STARTS_AT_ONCE: usize = 64;
 
 /// Decides until `stop` is cancelled.
-pub async fn run(engine: Arc<Engine>, plans: Arc<Plans>, held: watch::Receiver<Option<Held>>, stop: CancellationToken) {
+pub async fn run(engine: Arc<Engine>, held: watch::Receiver<Option<Held>>, stop: CancellationToken) {
     let mut hint = engine.store.committed();
     let kept = Mutex::new((Followed::default(), Soaks::default()));
     every(&stop, &mut hint, Duration::ZERO, || async {
         let Some(Held { lease, .. }) = *held.borrow() else { return LOOK_SOON };
         let (followed, soaks) = &mut *kept.lock().await;
-        match look(&engine, &plans, followed, soaks, lease).await {
+        match look(&engine, followed, soaks, lease).await {
             Ok(wait) => wait,
             Err(error) => {
                 tracing::warn!(%error, "rollouts could not be looked at, trying again");
@@ -50,7 +49,6 @@ pub async fn run(engine: Arc<Engine>, plans: Arc<Plans>, held: watch::Receiver<O
 /// One look at every rollout that is not finished; says when to look again.
 async fn look(
     engine: &Engine,
-    plans: &Plans,
     followed: &mut Followed,
     soaks: &mut Soaks,
     lease: Lease,
@@ -62,7 +60,7 @@ async fn look(
     for rollout in unfinished {
         let snapshot = followed.snapshot(&*engine.store, rollout, engine.clock.now()).await;
         let next = match snapshot {
-            Ok(snapshot) => one(engine, plans, soaks, lease, snapshot).await,
+            Ok(snapshot) => one(engine, soaks, lease, snapshot).await,
             Err(error) => Err(error),
         };
         match next {
@@ -76,14 +74,8 @@ async fn look(
     Ok(wait)
 }
 
-async fn one(
-    engine: &Engine,
-    plans: &Plans,
-    soaks: &mut Soaks,
-    lease: Lease,
-    snapshot: &Snapshot,
-) -> Result<Duration, StoreError> {
-    let plan = plans.of(&*engine.store, &snapshot.rollout.plan).await?;
+async fn one(engine: &Engine, soaks: &mut Soaks, lease: Lease, snapshot: &Snapshot) -> Result<Duration, StoreError> {
+    let plan = engine.plans.of(&*engine.store, &snapshot.rollout.plan).await?;
     let in_use: InUse = engine.store.usage().await?.into_iter().map(|usage| (usage.scope, usage.in_use)).collect();
     let now = engine.clock.now();
     let scene = Scene {

@@ -17,7 +17,6 @@ use super::lease::Held;
 use super::step::{Follow, Left, take};
 use crate::cluster::{EdgeError, Hint};
 use crate::domain::TargetId;
-use crate::plans::Plans;
 use crate::store::{Lease, StoreError};
 
 /// How often due targets are asked for when nothing hints: the floor under the hints.
@@ -44,7 +43,6 @@ enum Cause {
 /// What the parts of the worker share.
 struct Worker {
     engine: Arc<Engine>,
-    plans: Arc<Plans>,
     stepping: Arc<Stepping>,
     /// Jobs that are followed, by target.
     followed: Mutex<HashMap<TargetId, (String, CancellationToken)>>,
@@ -56,13 +54,12 @@ struct Worker {
 }
 
 /// Works until `stop` is cancelled, and then until every step under way has ended.
-pub async fn run(engine: Arc<Engine>, plans: Arc<Plans>, held: watch::Receiver<Option<Held>>, stop: CancellationToken) {
+pub async fn run(engine: Arc<Engine>, held: watch::Receiver<Option<Held>>, stop: CancellationToken) {
     let (hints, mut hinted) = mpsc::channel(HINTS_MAX);
     let mut committed = engine.store.committed();
     let worker = Arc::new(Worker {
         steps: Arc::new(Semaphore::new(engine.bounds.steps_at_once)),
         engine,
-        plans,
         stepping: Arc::default(),
         followed: Mutex::default(),
         tasks: TaskTracker::new(),
@@ -118,7 +115,7 @@ impl Worker {
             async move {
                 // The semaphore is never closed.
                 let permit = Arc::clone(&worker.steps).acquire_owned().await;
-                let left = take(&worker.engine, &worker.plans, target, lease, &worker.held).await;
+                let left = take(&worker.engine, target, lease, &worker.held).await;
                 drop(permit);
                 let again = turn.end();
                 worker.after(target, left);

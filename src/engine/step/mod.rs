@@ -23,7 +23,6 @@ use crate::domain::event::{EventType, Subject};
 use crate::domain::plan::PlannedTarget;
 use crate::domain::target::{Deferral, SkipReason, Target, TargetState, TaskState};
 use crate::domain::{Plan, TargetId, TaskId, Timestamp};
-use crate::plans::Plans;
 use crate::store::{Lease, StoreError};
 
 /// A Job to be followed by watch, so that its end is noticed before the next look is due.
@@ -86,7 +85,6 @@ impl Scene<'_> {
 /// Takes a target one step further.
 pub async fn take(
     engine: &Engine,
-    plans: &Plans,
     target: TargetId,
     lease: Lease,
     held: &watch::Receiver<Option<Held>>,
@@ -96,7 +94,7 @@ pub async fn take(
     if !matches!(work.target.state, TargetState::Running { .. }) || work.owner != Some(lease) {
         return Ok(Left::Ended);
     }
-    let plan = plans.of(&*engine.store, &work.rollout.plan).await?;
+    let plan = engine.plans.of(&*engine.store, &work.rollout.plan).await?;
     let cluster = engine.store.cluster(work.target.cluster).await?;
     let span = tracing::Span::current();
     span.record("cluster", cluster.name.as_str()).record("rollout", tracing::field::display(work.rollout.id));
