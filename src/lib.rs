@@ -48,7 +48,8 @@
 //! request that creates the Job.
 //!
 //! Later looks end in the same [`next_step`](engine::decide::attempt::next_step): a Job seen `Complete`, and a resource
-//! read after it at the target, rolled out and healthy, is [`Outcome::Succeeded`](domain::attempt::Outcome::Succeeded).
+//! read after it at the target, rolled out and healthy, is [`Outcome::Succeeded`](domain::attempt::Outcome::Succeeded)
+//! (`decide/attempt/judge.rs`).
 //! [`after_attempt`](engine::decide::target::after_attempt) says what that makes of the task.
 
 pub mod domain;
