@@ -114,6 +114,7 @@ impl Try {
             upgrade_task_uid: None,
             cancelled: None,
             completed_seen_at: None,
+            held_up: None,
             resource_before: None,
             end: None,
         };

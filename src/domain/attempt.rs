@@ -34,6 +34,9 @@ pub struct Attempt {
     /// Since when its Job is known to have completed, if the resource did not prove the rest at once. Time in which the
     /// cluster is not seen moves it on.
     pub completed_seen_at: Option<Timestamp>,
+    /// Why its Job last had no running Pod, while no executor had said a word: a Job that its deadline ends takes its Pod
+    /// along, and with it the reason.
+    pub held_up: Option<String>,
     /// The resource as it was read before the attempt.
     pub resource_before: Option<ResourceSeen>,
     /// How it ended; `None` while it has not.

@@ -11,8 +11,8 @@ macro_rules! attempt_columns {
     () => {
         "attempts.id, attempts.task, attempts.number, attempts.job_name, attempts.upgrade_task_name, \
          attempts.spec_hash, attempts.intended_at_us, attempts.deadline_us, attempts.job_uid, \
-         attempts.upgrade_task_uid, attempts.cancelled, attempts.completed_seen_at_us, attempts.resource_before, \
-         attempts.ended"
+         attempts.upgrade_task_uid, attempts.cancelled, attempts.completed_seen_at_us, attempts.held_up, \
+         attempts.resource_before, attempts.ended"
     };
 }
 pub(super) use attempt_columns;
@@ -37,11 +37,12 @@ statements! {
     // found out is added; what ended is not touched.
     SAVE = "
         insert into attempts (id, task, number, job_name, upgrade_task_name, spec_hash, intended_at_us, deadline_us,
-            job_uid, upgrade_task_uid, cancelled, completed_seen_at_us, resource_before, ended_at_us, ended)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+            job_uid, upgrade_task_uid, cancelled, completed_seen_at_us, held_up, resource_before, ended_at_us, ended)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
         on conflict (id) do update set deadline_us = excluded.deadline_us, job_uid = excluded.job_uid,
             upgrade_task_uid = excluded.upgrade_task_uid, cancelled = excluded.cancelled,
-            completed_seen_at_us = excluded.completed_seen_at_us, ended_at_us = excluded.ended_at_us, ended = excluded.ended
+            completed_seen_at_us = excluded.completed_seen_at_us, held_up = excluded.held_up,
+            ended_at_us = excluded.ended_at_us, ended = excluded.ended
             where attempts.ended_at_us is null and attempts.task = excluded.task
                 and attempts.number = excluded.number and attempts.job_name = excluded.job_name
                 and attempts.spec_hash = excluded.spec_hash";
@@ -62,6 +63,7 @@ pub(super) async fn save(change: &mut Change<'_>, target: TargetId, attempt: &At
         upgrade_task_uid,
         cancelled,
         completed_seen_at,
+        held_up,
         resource_before,
         end,
     } = attempt;
@@ -85,6 +87,7 @@ pub(super) async fn save(change: &mut Change<'_>, target: TargetId, attempt: &At
         upgrade_task_uid.clone().into(),
         cancelled.as_ref().map_or(Ok(Value::Text(None)), Value::json)?,
         (*completed_seen_at).into(),
+        held_up.clone().into(),
         resource_before.as_ref().map_or(Ok(Value::Text(None)), Value::json)?,
         end.as_ref().map(|end| end.at).into(),
         end.as_ref().map_or(Ok(Value::Text(None)), Value::json)?,
@@ -118,6 +121,7 @@ pub(super) fn attempt(columns: &mut Columns<'_>) -> Result<Attempt, StoreError> 
         upgrade_task_uid: columns.text_if_any()?,
         cancelled: columns.json_if_any()?,
         completed_seen_at: columns.time_if_any()?,
+        held_up: columns.text_if_any()?,
         resource_before: columns.json_if_any()?,
         end: columns.json_if_any::<AttemptEnd>()?,
     })

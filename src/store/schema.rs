@@ -37,6 +37,10 @@ const LAYOUTS: &[Layout] = &[
         sqlite: include_str!("../../migrations/sqlite/0006_attempts_in_sight.sql"),
         postgres: include_str!("../../migrations/postgres/0006_attempts_in_sight.sql"),
     },
+    Layout {
+        sqlite: include_str!("../../migrations/sqlite/0007_attempts_held_up.sql"),
+        postgres: include_str!("../../migrations/postgres/0007_attempts_held_up.sql"),
+    },
 ];
 
 /// The layout that this version works with.

@@ -116,6 +116,7 @@ impl Hand {
             upgrade_task_uid: None,
             cancelled: None,
             completed_seen_at: None,
+            held_up: None,
             resource_before: None,
             end: None,
         };

@@ -209,6 +209,7 @@ impl Scene {
             upgrade_task_uid: None,
             cancelled: None,
             completed_seen_at: None,
+            held_up: None,
             resource_before: None,
             end: None,
         }

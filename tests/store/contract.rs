@@ -786,6 +786,7 @@ pub async fn an_attempt_is_written_before_and_closed_once(backend: &dyn Backend)
     // The Job's own time counts from its creation, and what it left may settle: a restarted daemon must know until when.
     attempt.deadline = attempt.deadline + Duration::from_mins(40);
     attempt.completed_seen_at = Some(NOW);
+    attempt.held_up = Some("Pod fl-1 waits: ImagePullBackOff".into());
     let fence = scene_fence(&scene, scene.targets[0].id).await;
     let mut commit = scene.step(0, fence);
     commit.attempt = Some(attempt.clone());

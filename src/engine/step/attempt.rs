@@ -5,15 +5,15 @@ use std::time::Duration;
 use super::unseen::defer;
 use super::{Broken, Follow, Left, Scene, task};
 use crate::cluster::{Created, Edge, EdgeError, inventory, observe};
+use crate::domain::Timestamp;
 use crate::domain::attempt::{Attempt, AttemptEnd, CancelCause, FailureClass, Outcome};
 use crate::domain::cluster::Reach;
 use crate::domain::event::EventType;
-use crate::domain::observation::{JobSeen, Look, Observation, PodSeen, UpgradeTaskSeen};
+use crate::domain::observation::{JobSeen, Look, Observation, UpgradeTaskSeen};
 use crate::domain::plan::PlannedTask;
 use crate::domain::rollout::Verdict;
 use crate::domain::target::{Deferral, TargetState, TaskState};
-use crate::domain::{ResourceRef, Timestamp};
-use crate::engine::decide::attempt::{Action, LOOK_AGAIN, Step, deadline, in_sight_again, next_step, nobody_worked};
+use crate::engine::decide::attempt::{Action, LOOK_AGAIN, Step, deadline, held_up_anew, in_sight_again, next_step};
 use crate::engine::decide::target::after_attempt;
 use crate::openebs::job::{AttemptObjects, AttemptOrder, build};
 use crate::openebs::upgrade_task::UpgradeTaskStatus;
@@ -45,18 +45,19 @@ pub(super) async fn further(scene: &mut Scene<'_>, edge: &Edge) -> Result<Left, 
             scene.draft.attempt(again.clone());
             attempt = again;
         }
+        if let Some(held_up) = held_up_anew(&attempt, &seen) {
+            scene.draft.attempt(held_up.clone());
+            attempt = held_up;
+        }
         scene.draft.seen();
         let wanted_off = wanted_off(scene);
         match next_step(&attempt, (&what.from, &what.to), wanted_off.as_ref(), &seen, &scene.rules, now) {
             Step::Wait { time, doing } => {
-                let doing = format!("{}: {doing}", what.resource);
-                let doing = still_told(&what.resource, &seen, &scene.draft.work.target.state).unwrap_or(doing);
-                scene.draft.runs(doing, now + time);
+                scene.draft.runs(format!("{}: {doing}", what.resource), now + time);
                 scene.commit().await?;
                 return Ok(follow(scene, edge, &attempt, &seen));
             }
             Step::End(outcome) => {
-                let outcome = with_what_was_seen_last(outcome, &seen, &scene.draft.work.target.state);
                 let busy = busy_before(&attempt, &outcome);
                 end(scene, attempt, &what, outcome, seen, now);
                 if let Some(by) = busy {
@@ -316,31 +317,6 @@ fn is_coming_back(reach: &Reach, intended_at: Timestamp, now: Timestamp) -> bool
     reach.failing.is_some() || now.since(back_at) < COMING_BACK
 }
 
-/// What was told last of a Pod of its Job that has gone meanwhile: a Job that its deadline ends loses its Pod a moment
-/// before it says so, and there is nothing newer to tell then.
-fn still_told(resource: &ResourceRef, seen: &Observation, state: &TargetState) -> Option<String> {
-    let TargetState::Running { doing, .. } = state else { return None };
-    let of_a_pod = doing.starts_with(&format!("{resource}: Pod "));
-    let gone = matches!(seen.job, JobSeen::Active { .. })
-        && seen.no_pod.is_none()
-        && seen.pods.iter().all(PodSeen::has_ended)
-        && nobody_worked(seen);
-    (of_a_pod && gone).then(|| doing.clone())
-}
-
-/// A Job that its deadline ended takes its Pod along, and with it the reason why that never ran: what was told about it
-/// meanwhile is all that is left.
-fn with_what_was_seen_last(outcome: Outcome, seen: &Observation, state: &TargetState) -> Outcome {
-    match (outcome, state) {
-        (Outcome::Failed { reason, class: FailureClass::Deadline }, TargetState::Running { doing, .. })
-            if nobody_worked(seen) =>
-        {
-            Outcome::Failed { reason: format!("{reason}; seen last: {doing}"), class: FailureClass::Deadline }
-        }
-        (outcome, _) => outcome,
-    }
-}
-
 /// Closes the attempt with its evidence, and settles its task or sets the time of the next attempt.
 fn end(
     scene: &mut Scene<'_>,
@@ -450,31 +426,8 @@ fn order<'a>(scene: &Scene<'_>, attempt: &Attempt, planned: &'a PlannedTask) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ResourceKind;
     use crate::domain::cluster::Failing;
     use crate::engine::decide::tests::at;
-
-    #[test]
-    fn what_kept_a_pod_is_told_on_while_it_is_gone_and_nothing_else_is_known() {
-        let resource = ResourceRef { kind: ResourceKind::JivaVolume, name: "pvc-1".into() };
-        let running = |doing: &str| TargetState::Running { since: at(0), unseen_since: None, doing: doing.to_owned() };
-        let gone = Observation {
-            at: at(9),
-            job: JobSeen::Active { uid: "u".into() },
-            upgrade_task: UpgradeTaskSeen::Absent,
-            pods: vec![],
-            no_pod: None,
-            resource: None,
-        };
-        let told = "jivaVolume/pvc-1: Pod fl-x-1 waits: ImagePullBackOff";
-        assert_eq!(still_told(&resource, &gone, &running(told)).as_deref(), Some(told));
-        assert_eq!(still_told(&resource, &gone, &running("jivaVolume/pvc-1: Job fl-x runs")), None);
-        assert_eq!(still_told(&resource, &gone, &running("jivaVolume/pvc-2: Pod fl-y-1 waits: x")), None);
-        let forbidden = Observation { no_pod: Some("FailedCreate: quota".into()), ..gone.clone() };
-        assert_eq!(still_told(&resource, &forbidden, &running(told)), None, "there is something newer");
-        let ended = Observation { job: JobSeen::Complete { uid: "u".into() }, ..gone };
-        assert_eq!(still_told(&resource, &ended, &running(told)), None);
-    }
 
     #[test]
     fn an_api_server_that_was_silent_is_given_a_minute_however_old_the_attempt_is() {

@@ -121,6 +121,7 @@ fn intend(scene: &mut Scene<'_>, task: &Task, what: &PlannedTask, before: Resour
         upgrade_task_uid: None,
         cancelled: None,
         completed_seen_at: None,
+        held_up: None,
         resource_before: Some(before),
         end: None,
     };

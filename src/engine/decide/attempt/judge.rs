@@ -60,8 +60,11 @@ pub(super) fn judge_failed(
         last_words(seen).or_else(|| complaint(&seen.upgrade_task)).or_else(|| seen.pods.iter().find_map(pod_end));
     let told: Vec<String> = said.into_iter().chain(seen.pods.iter().find_map(ended_by_its_node)).collect();
     let why = if told.is_empty() { format!("the Job failed: {reason}: {message}") } else { told.join("; ") };
-    let class = if reason == "DeadlineExceeded" { FailureClass::Deadline } else { FailureClass::Job };
-    after_the_fact(class, from, to, resource, why)
+    if reason == "DeadlineExceeded" {
+        let why = why + &held_up_last(attempt, seen);
+        return after_the_fact(FailureClass::Deadline, from, to, resource, why);
+    }
+    after_the_fact(FailureClass::Job, from, to, resource, why)
 }
 
 pub(super) fn judge_suspended(attempt: &Attempt, from: &Version, to: &Version, seen: &Observation) -> Step {
@@ -73,7 +76,8 @@ pub(super) fn judge_suspended(attempt: &Attempt, from: &Version, to: &Version, s
         Some(CancelCause::Deadline) => {
             let last = last_words(seen).or_else(|| complaint(&seen.upgrade_task));
             let last = last.map_or(String::new(), |last| format!("; last: {last}"));
-            (FailureClass::Deadline, format!("it had not ended at {}{last}", attempt.deadline))
+            let held_up = held_up_last(attempt, seen);
+            (FailureClass::Deadline, format!("it had not ended at {}{last}{held_up}", attempt.deadline))
         }
         Some(CancelCause::Operator { by }) => (FailureClass::Cancelled, format!("cancelled by {by}")),
         Some(CancelCause::Busy { .. }) | None => {
@@ -169,8 +173,14 @@ fn complaint(task: &UpgradeTaskSeen) -> Option<String> {
     }
 }
 
+/// What kept its Pod from running all the time that its Job had, to be said after what is seen now.
+fn held_up_last(attempt: &Attempt, seen: &Observation) -> String {
+    let held_up = attempt.held_up.as_ref().filter(|_| nobody_worked(seen));
+    held_up.map_or(String::new(), |why| format!("; seen last: {why}"))
+}
+
 /// Whether no executor ever said a word: its UpgradeTask is as it was created, and no Pod of it ended.
-pub fn nobody_worked(seen: &Observation) -> bool {
+pub(super) fn nobody_worked(seen: &Observation) -> bool {
     let silent = match &seen.upgrade_task {
         UpgradeTaskSeen::Ours { status, .. } => status.upgrade_detailed_statuses.is_empty() && status.phase.is_empty(),
         UpgradeTaskSeen::Absent | UpgradeTaskSeen::Other { .. } => true,

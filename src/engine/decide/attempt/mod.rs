@@ -9,8 +9,7 @@ mod tests;
 
 use std::time::Duration;
 
-pub use self::judge::nobody_worked;
-use self::judge::{failed, judge_complete, judge_failed, judge_lost, judge_suspended};
+use self::judge::{failed, judge_complete, judge_failed, judge_lost, judge_suspended, nobody_worked};
 use super::Rules;
 use crate::domain::attempt::{CancelCause, FailureClass, Outcome};
 use crate::domain::observation::{JobSeen, Observation, PodSeen, UpgradeTaskSeen};
@@ -201,18 +200,32 @@ fn while_it_runs(
     Step::Wait { time, doing: doing(attempt, seen) }
 }
 
-/// What the executor says it does, else what its Pod waits for.
+/// What keeps its Pod from running, if anything is seen to; else what the executor says it does.
 fn doing(attempt: &Attempt, seen: &Observation) -> String {
-    let waiting = seen.pods.iter().find_map(|pod| Some((pod, pod.waiting.as_deref()?)));
-    if let Some((pod, why)) = waiting {
-        return format!("Pod {} waits: {why}", pod.name);
-    }
-    if let Some(why) = &seen.no_pod {
-        return format!("Job {} has no Pod: {why}", attempt.job_name);
-    }
-    match &seen.upgrade_task {
+    let said = || match &seen.upgrade_task {
         UpgradeTaskSeen::Ours { status, .. } => outcome::doing(status),
         UpgradeTaskSeen::Absent | UpgradeTaskSeen::Other { .. } => None,
+    };
+    let held_up = held_up(attempt, seen).or_else(|| {
+        // A Job that its deadline ends loses its Pod a moment before it says so: nothing newer is known then.
+        let gone = seen.pods.iter().all(PodSeen::has_ended) && nobody_worked(seen);
+        attempt.held_up.clone().filter(|_| gone)
+    });
+    held_up.or_else(said).unwrap_or_else(|| format!("Job {} runs", attempt.job_name))
+}
+
+/// What keeps the Job's Pod from running now.
+fn held_up(attempt: &Attempt, seen: &Observation) -> Option<String> {
+    let waiting = seen.pods.iter().find_map(|pod| Some((pod, pod.waiting.as_deref()?)));
+    if let Some((pod, why)) = waiting {
+        return Some(format!("Pod {} waits: {why}", pod.name));
     }
-    .unwrap_or_else(|| format!("Job {} runs", attempt.job_name))
+    seen.no_pod.as_ref().map(|why| format!("Job {} has no Pod: {why}", attempt.job_name))
+}
+
+/// The attempt with what keeps its Pod from running now, if that is news.
+pub fn held_up_anew(attempt: &Attempt, seen: &Observation) -> Option<Attempt> {
+    let active = matches!(seen.job, JobSeen::Active { .. });
+    let held_up = held_up(attempt, seen).filter(|why| active && attempt.held_up.as_ref() != Some(why))?;
+    Some(Attempt { held_up: Some(held_up), ..attempt.clone() })
 }

@@ -25,6 +25,7 @@ fn attempt(job_uid: Option<&str>) -> Attempt {
         upgrade_task_uid: None,
         cancelled: None,
         completed_seen_at: None,
+        held_up: None,
         resource_before: None,
         end: None,
     }
@@ -333,4 +334,32 @@ fn a_resource_that_is_gone_is_never_success() {
         saw.resource = Some(ResourceSeen::Gone);
         assert_eq!(reason_of(step(&attempt(Some(UID)), &saw)).0, FailureClass::Vanished);
     }
+}
+
+#[test]
+fn what_kept_a_pod_is_told_on_while_nothing_newer_is_known_and_with_the_verdict() {
+    let mut saw = seen(JobSeen::Active { uid: UID.into() });
+    saw.pods = vec![PodSeen { waiting: Some("ImagePullBackOff".into()), ..pod("Pending", None) }];
+    let told = |attempt: &Attempt, saw: &Observation| match step(attempt, saw) {
+        Step::Wait { doing, .. } => doing,
+        other => unreachable!("its Job runs, got {other:?}"),
+    };
+    let held = held_up_anew(&attempt(Some(UID)), &saw).unwrap();
+    assert_eq!(held_up_anew(&held, &saw), None, "it is no news");
+    assert_eq!(told(&held, &saw), "Pod fl-x-1 waits: ImagePullBackOff");
+    saw.pods.clear();
+    assert_eq!(told(&held, &saw), "Pod fl-x-1 waits: ImagePullBackOff", "its Pod has gone, and nothing else is known");
+    let forbidden = Observation { no_pod: Some("FailedCreate: quota".into()), ..saw.clone() };
+    assert_eq!(told(&held, &forbidden), "Job fl-x has no Pod: FailedCreate: quota", "there is something newer");
+    let runs = Observation { pods: vec![pod("Running", None)], ..saw.clone() };
+    assert_eq!(told(&held, &runs), "Job fl-x runs");
+    let late = || JobSeen::Failed { uid: UID.into(), reason: "DeadlineExceeded".into(), message: "too long".into() };
+    saw.job = late();
+    saw.resource = Some(resource("3.5.0"));
+    let (class, reason) = reason_of(step(&held, &saw));
+    assert_eq!(class, FailureClass::Deadline);
+    assert!(reason.ends_with("; seen last: Pod fl-x-1 waits: ImagePullBackOff"), "{reason}");
+    saw.upgrade_task = errored();
+    let (_, reason) = reason_of(step(&held, &saw));
+    assert!(!reason.contains("seen last"), "an executor worked: {reason}");
 }
