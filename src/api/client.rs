@@ -139,7 +139,21 @@ impl Client {
         json(send(request).await?).await
     }
 
-    /// The same, creating at most once: a repeated `key` gets the first answer again.
+    /// Replaces what `path` names, only if `read` is its ETag still, where it is given.
+    pub async fn replace<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        read: Option<&str>,
+        body: &B,
+    ) -> Result<T, ClientError> {
+        let mut request = self.request(Method::PUT, path, &[])?.json(body).timeout(DEADLINE);
+        if let Some(read) = read {
+            request = request.header(reqwest::header::IF_MATCH, format!("\"{read}\""));
+        }
+        json(send(request).await?).await
+    }
+
+    /// Sends `body` to `path`, creating at most once: a repeated `key` gets the first answer again.
     pub async fn create<B: Serialize, T: DeserializeOwned>(
         &self,
         path: &str,

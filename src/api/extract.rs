@@ -1,5 +1,8 @@
 //! What routes take from a request, with problem documents for what does not fit.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
@@ -75,11 +78,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Principal {
     }
 }
 
-/// `If-Match: "7"`: the version that the caller read; `None` where it does not say.
+/// `If-Match: "7"`: the version (of the fleet: the revision) that the caller read; `None` where it does not say.
 #[derive(Debug, Clone, Copy)]
-pub struct IfMatch(pub Option<i64>);
+pub struct IfMatch<V = i64>(pub Option<V>);
 
-impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
+impl<S: Send + Sync, V: FromStr> FromRequestParts<S> for IfMatch<V> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
@@ -95,6 +98,6 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
 }
 
 /// The ETag of a version.
-pub fn etag(version: i64) -> [(header::HeaderName, String); 1] {
+pub fn etag(version: impl Display) -> [(header::HeaderName, String); 1] {
     [(header::ETAG, format!("\"{version}\""))]
 }

@@ -283,6 +283,33 @@ async fn a_change_of_what_was_changed_since_is_refused() {
     hub.app.remove_cluster(&by, "berlin", Some(1)).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_fleet_is_replaced_only_over_the_revision_that_was_read() {
+    let hub = hub().await;
+    let bearer = format!("Bearer {}", hub.tokens["admin"]);
+    let asked = |method, read: Option<String>, body: String| {
+        let request = Request::builder().method(method).uri("/api/v1/fleet").header(header::AUTHORIZATION, &bearer);
+        let request = request.header(header::CONTENT_TYPE, "application/json");
+        let request = read.into_iter().fold(request, |request, read| request.header(header::IF_MATCH, read));
+        hub.router.clone().oneshot(request.body(Body::from(body)).unwrap())
+    };
+    let fleet = |name: &str| {
+        let text = include_str!("../../fleet-config/demo.yaml").replace("{name: demo}", &format!("{{name: {name}}}"));
+        serde_json::json!({"files": [{"name": "fleet.yaml", "text": text}]}).to_string()
+    };
+    let first = asked(Method::PUT, None, fleet("one")).await.unwrap();
+    assert_eq!(first.status(), StatusCode::OK);
+    let shown = asked(Method::GET, None, String::new()).await.unwrap();
+    let read = shown.headers()[header::ETAG].to_str().unwrap().to_owned();
+    assert_eq!(first.headers()[header::ETAG].to_str().unwrap(), read);
+    let second = asked(Method::PUT, Some(read.clone()), fleet("two")).await.unwrap();
+    assert_eq!(second.status(), StatusCode::OK);
+    let late = asked(Method::PUT, Some(read), fleet("three")).await.unwrap();
+    assert_eq!(late.status(), StatusCode::PRECONDITION_FAILED, "somebody else was faster");
+    let odd = asked(Method::PUT, Some("\"7\"".to_owned()), fleet("three")).await.unwrap();
+    assert_eq!(odd.status(), StatusCode::BAD_REQUEST);
+}
+
 #[test]
 fn a_lost_race_is_a_conflict() {
     let lost = crate::store::StoreError::Conflict { what: "rollout x".to_owned() };

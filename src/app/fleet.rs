@@ -83,15 +83,29 @@ impl App {
         })
     }
 
-    /// Makes these files the hub's fleet. Running rollouts go on as they were planned.
-    pub async fn apply_fleet(&self, by: &Principal, files: FleetFiles) -> Result<Applied, Refusal> {
-        self.apply_fleet_as(&by.actor, files).await
+    /// Makes these files the hub's fleet; where `over` is given, only if that is its revision still. Running rollouts go
+    /// on as they were planned.
+    pub async fn apply_fleet(
+        &self,
+        by: &Principal,
+        files: FleetFiles,
+        over: Option<Revision>,
+    ) -> Result<Applied, Refusal> {
+        self.apply_fleet_as(&by.actor, files, over).await
     }
 
     /// The same by somebody who is no token's holder: the watched folder.
-    pub async fn apply_fleet_as(&self, actor: &Actor, files: FleetFiles) -> Result<Applied, Refusal> {
+    pub async fn apply_fleet_as(
+        &self,
+        actor: &Actor,
+        files: FleetFiles,
+        over: Option<Revision>,
+    ) -> Result<Applied, Refusal> {
         let fleet = parse(files)?;
         let before = self.current_fleet().await?;
+        if over.is_some() && over != before.as_ref().map(Fleet::revision) {
+            return Err(Refusal::Changed { what: "the fleet".to_owned() });
+        }
         let revision = fleet.revision();
         let changes = fleet_config::diff(before.as_ref(), &fleet);
         let applied = Applied {
@@ -110,7 +124,7 @@ impl App {
             .with("changes_in_all", changes.len());
         let body = serde_json::to_string(&fleet).unwrap_or_default();
         let stored = StoredFleet { revision, body, applied_at: now, applied_by: actor.to_string() };
-        self.store.apply_fleet(stored, vec![event]).await?;
+        self.store.apply_fleet(stored, over, vec![event]).await?;
         Ok(applied)
     }
 

@@ -27,6 +27,9 @@ pub enum FleetCommand {
     Apply {
         /// A file or a folder of YAML files; `-` reads standard input
         from: PathBuf,
+        /// Only if the hub's fleet still is this revision, as `fleet show` tells it (its beginning is enough)
+        #[arg(long, value_name = "REVISION")]
+        over: Option<String>,
     },
     /// Show the hub's fleet, with every default written out
     Show,
@@ -45,9 +48,14 @@ impl FleetCommand {
                 let applied: Applied = context.client()?.send(Method::POST, "fleet/diff", &files).await?;
                 output.one(&applied, |output| told(output, &applied, "would be"))?;
             }
-            Self::Apply { from } => {
+            Self::Apply { from, over } => {
                 let files = files(sources(&from)?);
-                let applied: Applied = context.client()?.send(Method::PUT, "fleet", &files).await?;
+                let client = context.client()?;
+                let over = match over {
+                    None => None,
+                    Some(meant) => Some(still(&meant, client.get("fleet", &[]).await?)?),
+                };
+                let applied: Applied = client.replace("fleet", over.as_deref(), &files).await?;
                 output.one(&applied, |output| told(output, &applied, "is"))?;
             }
             Self::Show => {
@@ -61,6 +69,16 @@ impl FleetCommand {
         }
         Ok(Ended::Done)
     }
+}
+
+/// The whole revision of the hub's fleet, if it is the one that is meant.
+fn still(meant: &str, FleetView { revision, applied_at, applied_by, .. }: FleetView) -> anyhow::Result<String> {
+    anyhow::ensure!(
+        meant.len() >= 6 && revision.starts_with(meant),
+        "--over: the hub's fleet is revision {}, applied {applied_at} by {applied_by}, not {meant}: nothing was changed",
+        revision.get(..12).unwrap_or(&revision)
+    );
+    Ok(revision)
 }
 
 /// The files of a folder, a file, or standard input.

@@ -45,7 +45,7 @@ async fn look(app: &App, folder: &Path, memory: &mut Memory) -> Duration {
         Seen::Changing => return LOOK_AT_CHANGES,
         Seen::Settled => {}
     }
-    match app.apply_fleet_as(&Actor::local("fleet-config"), fleet::files(sources.clone())).await {
+    match app.apply_fleet_as(&Actor::local("fleet-config"), fleet::files(sources.clone()), None).await {
         Ok(applied) => {
             tracing::info!(revision = %applied.revision, changes = applied.changes.len(),
                 "applied {}", folder.display());

@@ -197,8 +197,13 @@ impl Store for Database {
         read!(self, clusters::count)
     }
 
-    async fn apply_fleet(&self, fleet: StoredFleet, events: Vec<Event>) -> Result<(), StoreError> {
-        write!(self, fleets::apply, fleet, events)
+    async fn apply_fleet(
+        &self,
+        fleet: StoredFleet,
+        over: Option<Revision>,
+        events: Vec<Event>,
+    ) -> Result<(), StoreError> {
+        write!(self, fleets::apply, fleet, over, events)
     }
 
     async fn current_fleet(&self) -> Result<Option<StoredFleet>, StoreError> {

@@ -23,6 +23,7 @@ statements! {
         on conflict (revision) do update
             set applied_at_us = excluded.applied_at_us, applied_by = excluded.applied_by";
     SET_CURRENT = "update hub set revision = $1 where one = 1";
+    SET_CURRENT_OVER = "update hub set revision = $1 where one = 1 and revision = $2";
     PLAN = concat!("select ", plan_columns!(), " from plans where digest = $1");
     PLANS = concat!("
         select ", plan_columns!(), " from plans
@@ -32,13 +33,22 @@ statements! {
         on conflict (digest) do nothing");
 }
 
-/// Keeps a fleet and makes it the current one. The hub's row must be there.
-pub(super) async fn apply(change: &mut Change<'_>, fleet: StoredFleet, events: Vec<Event>) -> Result<(), StoreError> {
+/// Keeps a fleet and makes it the current one, over that one if it is named. The hub's row must be there.
+pub(super) async fn apply(
+    change: &mut Change<'_>,
+    fleet: StoredFleet,
+    over: Option<Revision>,
+    events: Vec<Event>,
+) -> Result<(), StoreError> {
     let StoredFleet { revision, body, applied_at, applied_by } = fleet;
     let values = vec![revision.as_str().into(), body.into(), applied_at.into(), applied_by.into()];
     change.session.run(SAVE_FLEET, values).await?;
-    let set = change.session.run(SET_CURRENT, vec![revision.as_str().into()]).await?;
-    exactly_one(set, || "the hub".to_owned())?;
+    let revision = revision.as_str().into();
+    let set = match over {
+        None => change.session.run(SET_CURRENT, vec![revision]).await?,
+        Some(over) => change.session.run(SET_CURRENT_OVER, vec![revision, over.as_str().into()]).await?,
+    };
+    exactly_one(set, || "the fleet".to_owned())?;
     change.tell(events);
     Ok(())
 }

@@ -191,8 +191,13 @@ pub trait Store: Send + Sync {
 
     // --- fleets and plans ---
 
-    /// Makes a fleet configuration the current one.
-    async fn apply_fleet(&self, fleet: StoredFleet, events: Vec<Event>) -> Result<(), StoreError>;
+    /// Makes a fleet configuration the current one; where `over` is given, only if that is the current one still.
+    async fn apply_fleet(
+        &self,
+        fleet: StoredFleet,
+        over: Option<Revision>,
+        events: Vec<Event>,
+    ) -> Result<(), StoreError>;
     /// The current fleet configuration, if one was applied.
     async fn current_fleet(&self) -> Result<Option<StoredFleet>, StoreError>;
     /// A fleet configuration by its revision.

@@ -42,6 +42,10 @@ fn an_operator_gets_from_kubeconfigs_to_verified_results() {
     fs::write(file("fleet.yaml"), FLEET).unwrap();
     assert_eq!(daemon.run(&["fleet", "apply", &file("wrong.yaml")]).code, 1);
     daemon.ok(&["fleet", "apply", &file("fleet.yaml")]);
+    let revision = daemon.ok(&["fleet", "show", "-o", "json"]).json()["revision"].as_str().unwrap().to_owned();
+    daemon.ok(&["fleet", "apply", &file("fleet.yaml"), "--over", &revision[..12]]);
+    let stale = daemon.run(&["fleet", "apply", &file("fleet.yaml"), "--over", "0123456789ab"]);
+    assert!(stale.code != 0 && stale.err.contains(&revision[..12]), "{stale:?}");
     assert!(daemon.ok(&["fleet", "diff", &file("fleet.yaml")]).out.contains("nothing changes"));
 
     // The plan and the rollout.

@@ -144,7 +144,7 @@ impl Hub {
              strategy: test\n  strategies:\n    - {{name: test, uncovered: fail, {strategy}}}\n"
         );
         let files = FleetFiles { files: vec![FleetFile { name: "fleet.yaml".to_owned(), text }] };
-        if let Err(refusal) = self.app.apply_fleet(&self.by, files).await {
+        if let Err(refusal) = self.app.apply_fleet(&self.by, files, None).await {
             panic!("{refusal:?}");
         }
     }

@@ -219,7 +219,7 @@ impl Scene {
 pub async fn stored_plan(store: &dyn Store, body: &str) -> StoredPlan {
     let revision = Revision::of(b"fleet");
     let fleet = StoredFleet { revision: revision.clone(), body: "{}".into(), applied_at: NOW, applied_by: "me".into() };
-    store.apply_fleet(fleet, vec![event(EventType::FleetApplied)]).await.unwrap();
+    store.apply_fleet(fleet, None, vec![event(EventType::FleetApplied)]).await.unwrap();
     let plan = StoredPlan {
         digest: PlanDigest::of(body.as_bytes()),
         revision,

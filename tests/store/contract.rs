@@ -13,10 +13,10 @@ use fleetlift::domain::event::{Event, EventType, Subject};
 use fleetlift::domain::observation::ResourceSeen;
 use fleetlift::domain::rollout::{Approval, PauseCause, RolloutState, Verdict, Wave};
 use fleetlift::domain::target::{Deferral, SkipReason, Target, TargetState, Task, TaskState};
-use fleetlift::domain::{InventoryDigest, PlanDigest};
+use fleetlift::domain::{InventoryDigest, PlanDigest, Revision};
 use fleetlift::store::{
-    InventoryTurn, NewHub, ResultQuery, Retry, RolloutChange, SlotHolder, Store, StoreError, StoredInventory,
-    StoredToken,
+    InventoryTurn, NewHub, ResultQuery, Retry, RolloutChange, SlotHolder, Store, StoreError, StoredFleet,
+    StoredInventory, StoredToken,
 };
 use fleetlift::system::SystemEntropy;
 use futures::future::join_all;
@@ -42,6 +42,7 @@ macro_rules! promises {
             inventories_can_be_asked_for_anew_and_are_named_by_their_content,
             whoever_holds_a_slot_is_named_with_its_rollout,
             fleets_and_plans_come_back_as_they_were,
+            a_fleet_is_replaced_only_over_the_one_that_was_read,
             a_rollout_comes_back_as_it_was_started,
             a_rollout_is_followed_by_what_changed,
             a_plan_is_carried_out_by_one_rollout_at_a_time,
@@ -416,6 +417,27 @@ pub async fn fleets_and_plans_come_back_as_they_were(backend: &dyn Backend) {
     assert_eq!(store.plans("", 10).await.unwrap().len(), 2);
     let unknown = PlanDigest::of(b"unknown");
     assert!(matches!(store.plan(&unknown).await, Err(StoreError::NotFound { what: "plan", .. })));
+}
+
+pub async fn a_fleet_is_replaced_only_over_the_one_that_was_read(backend: &dyn Backend) {
+    let store = backend.open().await;
+    store.hub(NewHub { id: hub_id(), at: NOW }).await.unwrap();
+    let fleet = |body: &str| StoredFleet {
+        revision: Revision::of(body.as_bytes()),
+        body: body.to_owned(),
+        applied_at: NOW,
+        applied_by: "me".into(),
+    };
+    let (one, two, three) = (fleet("1"), fleet("2"), fleet("3"));
+    let over_none = store.apply_fleet(two.clone(), Some(one.revision.clone()), vec![]).await;
+    assert!(is_conflict(over_none), "there is none yet");
+    store.apply_fleet(one.clone(), None, vec![]).await.unwrap();
+    store.apply_fleet(two.clone(), Some(one.revision.clone()), vec![]).await.unwrap();
+    let before = store.audit_head().await.unwrap().0;
+    let late = store.apply_fleet(three, Some(one.revision), vec![event(EventType::FleetApplied)]).await;
+    assert!(is_conflict(late));
+    assert_eq!(store.current_fleet().await.unwrap(), Some(two));
+    assert_eq!(store.audit_head().await.unwrap().0, before);
 }
 
 pub async fn a_rollout_comes_back_as_it_was_started(backend: &dyn Backend) {

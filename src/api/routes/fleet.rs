@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::IntoResponse;
 
-use crate::api::extract::Body;
+use crate::api::extract::{Body, IfMatch, etag};
 use crate::api::table::Row;
 use crate::api::{Api, Problem};
 use crate::app::{Access, Applied, FleetFiles, FleetView, Principal};
+use crate::domain::Revision;
 
 pub(super) fn rows() -> Vec<Row> {
     vec![
@@ -22,16 +24,19 @@ pub(super) fn rows() -> Vec<Row> {
     ]
 }
 
-async fn show(State(api): State<Arc<Api>>) -> Result<Json<FleetView>, Problem> {
-    Ok(Json(api.app.show_fleet().await?))
+async fn show(State(api): State<Arc<Api>>) -> Result<impl IntoResponse, Problem> {
+    let fleet = api.app.show_fleet().await?;
+    Ok((etag(&fleet.revision), Json(fleet)))
 }
 
 async fn apply(
     State(api): State<Arc<Api>>,
     by: Principal,
+    IfMatch(read): IfMatch<Revision>,
     Body(files): Body<FleetFiles>,
-) -> Result<Json<Applied>, Problem> {
-    Ok(Json(api.app.apply_fleet(&by, files).await?))
+) -> Result<impl IntoResponse, Problem> {
+    let applied = api.app.apply_fleet(&by, files, read).await?;
+    Ok((etag(&applied.revision), Json(applied)))
 }
 
 async fn diff(State(api): State<Arc<Api>>, Body(files): Body<FleetFiles>) -> Result<Json<Applied>, Problem> {

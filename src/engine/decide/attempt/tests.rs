@@ -353,8 +353,7 @@ fn what_kept_a_pod_is_told_on_while_nothing_newer_is_known_and_with_the_verdict(
     assert_eq!(told(&held, &forbidden), "Job fl-x has no Pod: FailedCreate: quota", "there is something newer");
     let runs = Observation { pods: vec![pod("Running", None)], ..saw.clone() };
     assert_eq!(told(&held, &runs), "Job fl-x runs");
-    let late = || JobSeen::Failed { uid: UID.into(), reason: "DeadlineExceeded".into(), message: "too long".into() };
-    saw.job = late();
+    saw.job = JobSeen::Failed { uid: UID.into(), reason: "DeadlineExceeded".into(), message: "too long".into() };
     saw.resource = Some(resource("3.5.0"));
     let (class, reason) = reason_of(step(&held, &saw));
     assert_eq!(class, FailureClass::Deadline);
