@@ -248,8 +248,7 @@ pub fn status(output: Output, view: &RolloutView) -> String {
         text.push_str(&output.tone(Tone::Odd, &format!("{cause}\n")));
     }
     text.push_str(&format!("{} clusters", counted(&view.targets)));
-    if let Some(limit) = view.limits.iter().map(|limit| limit.limit).min().filter(|_| view.state == "running") {
-        let _ = limit;
+    if view.state == "running" {
         text.push_str(&format!(", {} running", view.running));
     }
     match (view.finished_at, view.eta) {

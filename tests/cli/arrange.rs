@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 
 use fleetlift::sim::{Fleet, FleetSpec, Mix, Oracle, Pace};
 use fleetlift::system::SystemClock;
+use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::GroupVersionKind;
+use kube::{Api, Client, Config};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 
@@ -220,7 +224,7 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 pub struct Simulated {
     pub fleet: Fleet,
     pub kubeconfigs: PathBuf,
-    _runtime: tokio::runtime::Runtime,
+    runtime: tokio::runtime::Runtime,
 }
 
 impl Simulated {
@@ -246,7 +250,25 @@ impl Simulated {
         let kubeconfigs = folder.join("kubeconfigs");
         fleet.write_kubeconfigs(&kubeconfigs).unwrap();
         fleet.write_labels(&folder.join("labels.csv")).unwrap();
-        Self { fleet, kubeconfigs, _runtime: runtime }
+        Self { fleet, kubeconfigs, runtime }
+    }
+
+    /// All replicas of the JivaVolume of that cluster, which has no other, are in this mode from now on.
+    pub fn only_jiva_volume_becomes(&self, cluster: &str, mode: &str) {
+        let admin = Kubeconfig::from_yaml(&self.fleet.admin_kubeconfig(cluster).unwrap()).unwrap();
+        self.runtime.block_on(async {
+            #[expect(clippy::disallowed_methods, reason = "the kubeconfig is our own")]
+            let config = Config::from_custom_kubeconfig(admin, &KubeConfigOptions::default()).await.unwrap();
+            let client = Client::try_from(config).unwrap();
+            let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("openebs.io", "v1", "JivaVolume"));
+            let volumes: Api<DynamicObject> = Api::namespaced_with(client, "openebs", &kind);
+            let mut volume = volumes.list(&ListParams::default()).await.unwrap().items.remove(0);
+            for replica in volume.data["status"]["replicaStatus"].as_array_mut().unwrap() {
+                replica["mode"] = mode.into();
+            }
+            let name = volume.metadata.name.clone().unwrap();
+            volumes.replace(&name, &PostParams::default(), &volume).await.unwrap();
+        });
     }
 }
 

@@ -13,13 +13,18 @@ fn at_once() -> String {
         .replace("failures: {allow: 1}", "failures: {allow: 0}")
 }
 
-/// Registers the clusters and starts a rollout over them; answers its id.
+/// Registers the clusters and starts a rollout over all of them at once; answers its id.
 fn start(daemon: &Daemon, simulated: &Simulated) -> String {
+    start_by(&at_once(), daemon, simulated)
+}
+
+/// The same as a fleet file says.
+fn start_by(text: &str, daemon: &Daemon, simulated: &Simulated) -> String {
     let folder = daemon.folder.path();
     let (kubeconfigs, labels) = (simulated.kubeconfigs.display().to_string(), folder.join("labels.csv"));
     daemon.ok(&["cluster", "import", &kubeconfigs, "--labels", &labels.display().to_string()]);
     let fleet = folder.join("fleet.yaml");
-    fs::write(&fleet, at_once()).unwrap();
+    fs::write(&fleet, text).unwrap();
     daemon.ok(&["fleet", "apply", &fleet.display().to_string()]);
     let plan = daemon.ok(&["plan", "-o", "json"]).json();
     let started = daemon.ok(&["rollout", "start", plan["digest"].as_str().unwrap(), "-o", "json"]).json();
@@ -37,6 +42,16 @@ fn a_rollout_that_failed_succeeds_when_its_cluster_is_repaired_and_tried_again()
     assert_eq!(daemon.run(&["rollout", "wait", &rollout, "--timeout", "60s"]).code, 1);
     let failed = daemon.ok(&["rollout", "status", &rollout, "-o", "json"]).json();
     assert_eq!((&failed["verdict"], &failed["waves"][0]["targets"]["failed"]), (&"failed".into(), &1.into()));
+
+    let clusters =
+        |state: &str| daemon.ok(&["rollout", "status", &rollout, "--clusters", "--state", state, "-o", "json"]).json();
+    assert_eq!(clusters("failed").as_array().map(Vec::len), Some(1), "{}", clusters("failed"));
+    assert_eq!(clusters("failed")[0]["cluster"], "edge-00001");
+    assert_eq!(clusters("deferred"), serde_json::json!([]));
+    let told =
+        daemon.ok(&["audit", "list", "--cluster", "edge-00001", "--type", "attempt.judged", "-o", "json"]).json();
+    let told = told.as_array().unwrap();
+    assert!(!told.is_empty() && told.iter().all(|event| event["data"]["outcome"] == "failed"), "{told:#?}");
 
     // What is over is not left out of, nor approved.
     let skipped = daemon.run(&["rollout", "skip", &rollout, "edge-00001"]);
@@ -56,6 +71,28 @@ fn a_rollout_that_failed_succeeds_when_its_cluster_is_repaired_and_tried_again()
     let again = daemon.run(&["rollout", "retry", &rollout]);
     assert!(again.code == 1 && again.err.contains("nothing to try again"), "{again:?}");
     daemon.ok(&["audit", "verify"]);
+}
+
+#[test]
+fn a_volume_that_turns_ill_while_its_wave_soaks_holds_the_rollout_until_somebody_has_looked() {
+    let daemon = Daemon::start(&[]);
+    let simulated = Simulated::start(2, daemon.folder.path());
+    let soaking = FLEET.replace("approval: after", "soak: 5s");
+    assert_ne!(soaking, FLEET);
+    let rollout = start_by(&soaking, &daemon, &simulated);
+    let status = || daemon.ok(&["rollout", "status", &rollout, "-o", "json"]).json();
+    until("the first wave soaks", || status()["waves"][0]["status"] == "soaking");
+    let succeeded = ["rollout", "status", &rollout, "--clusters", "--state", "succeeded", "-o", "json"];
+    let canary = daemon.ok(&succeeded).json()[0]["cluster"].as_str().unwrap().to_owned();
+    simulated.only_jiva_volume_becomes(&canary, "WO");
+    until("it is found out", || status()["state"] == "paused");
+    let paused = daemon.ok(&["rollout", "status", &rollout]).out;
+    assert!(paused.contains(&canary) && paused.contains("jivaVolume/"), "{paused}");
+    assert_eq!(status()["waves"][1]["targets"]["succeeded"], 0, "{:#}", status());
+
+    simulated.only_jiva_volume_becomes(&canary, "RW");
+    daemon.ok(&["rollout", "resume", &rollout, "--remark", "the disk was full"]);
+    daemon.ok(&["rollout", "wait", &rollout, "--timeout", "60s"]);
 }
 
 #[test]
