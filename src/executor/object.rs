@@ -50,9 +50,9 @@ collections! {
     JOBS = "batch" "v1" "jobs" "Job" true;
     /// UpgradeTasks.
     UPGRADE_TASKS = "openebs.io" "v1alpha1" "upgradetasks" "UpgradeTask" true;
-    /// JivaVolumes since jiva-operator 2.12.
+    /// JivaVolumes today.
     JIVA_VOLUMES = "openebs.io" "v1" "jivavolumes" "JivaVolume" true;
-    /// JivaVolumes before.
+    /// JivaVolumes as jiva-operator 2 serves them.
     JIVA_VOLUMES_ALPHA = "openebs.io" "v1alpha1" "jivavolumes" "JivaVolume" true;
     /// cStor pool clusters.
     POOL_CLUSTERS = "cstor.openebs.io" "v1" "cstorpoolclusters" "CStorPoolCluster" true;

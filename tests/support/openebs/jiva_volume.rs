@@ -19,7 +19,8 @@ impl OpenEbs<'_> {
             "status": {"phase": "Ready", "status": "RW", "replicaCount": replicas, "replicaStatus": in_sync},
             "versionDetails": version_details(version),
         });
-        let labels = [("openebs.io/component", "jiva-volume"), (VOLUME, name), (VERSION, version)];
+        // No version: that is on what its operator made for it.
+        let labels = [("openebs.io/component", "jiva-volume"), (VOLUME, name), ("nodeID", "n1")];
         self.custom("openebs.io/v1", "JivaVolume", name, &labels, rest).await;
         let controller = format!("{name}-jiva-ctrl");
         self.workload(Workload {

@@ -14,7 +14,7 @@ impl OpenEbs<'_> {
     pub async fn storage_pool_claim(&self, name: &str, version: &str, nodes: &[&str]) {
         self.cluster
             .apply(&json!({"apiVersion": V1ALPHA1, "kind": "StoragePoolClaim",
-                "metadata": {"name": name, "labels": labels(&[(VERSION, version)])},
+                "metadata": {"name": name},
                 "spec": {"name": name, "type": "disk", "poolSpec": {"poolType": "striped"}},
                 "status": {"phase": "Online"}, "versionDetails": version_details(version)}))
             .await;
@@ -41,6 +41,8 @@ impl OpenEbs<'_> {
             name,
             version,
             labels: &[("app", "cstor-pool"), ("openebs.io/cstor-pool", name), ("openebs.io/storage-pool-claim", claim)],
+            // All pools of a namespace are selected alike.
+            selects: 1,
             service_account: "openebs-maya-operator",
             containers: &[
                 ("cstor-pool", "quay.io/openebs/cstor-pool"),
@@ -106,6 +108,7 @@ impl OpenEbs<'_> {
             name: &controller,
             version,
             labels: &[("openebs.io/controller", "jiva-controller"), (VOLUME, name), ("openebs.io/cas-type", "jiva")],
+            selects: 2,
             service_account: "openebs-maya-operator",
             containers: &[
                 ("pvc-ctrl-con", "quay.io/openebs/jiva"),
@@ -119,12 +122,9 @@ impl OpenEbs<'_> {
             self.workload(Workload {
                 name: &replica,
                 version,
-                labels: &[
-                    ("openebs.io/replica", "jiva-replica"),
-                    (VOLUME, name),
-                    ("openebs.io/cas-type", "jiva"),
-                    ("openebs.io/replica-number", &number.to_string()),
-                ],
+                // The replicas of a volume differ in name and node only.
+                labels: &[("openebs.io/replica", "jiva-replica"), (VOLUME, name), ("openebs.io/cas-type", "jiva")],
+                selects: 2,
                 service_account: "openebs-maya-operator",
                 containers: &[("pvc-rep-con", "quay.io/openebs/jiva")],
                 ..Workload::default()

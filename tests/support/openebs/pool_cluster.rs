@@ -50,10 +50,12 @@ impl OpenEbs<'_> {
                 ("openebs.io/cstor-pool-cluster", cluster),
                 ("openebs.io/cstor-pool-instance", name),
             ],
+            // All pools of a namespace are selected alike.
+            selects: 1,
             service_account: "openebs-cstor-operator",
             containers: &[
-                ("cstor-pool", "openebs/cstor-pool"),
                 ("cstor-pool-mgmt", "openebs/cstor-pool-manager"),
+                ("cstor-pool", "openebs/cstor-pool"),
                 ("maya-exporter", "openebs/m-exporter"),
             ],
             ..Workload::default()

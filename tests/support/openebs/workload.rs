@@ -8,8 +8,10 @@ use super::VERSION;
 pub struct Workload<'a> {
     pub name: &'a str,
     pub version: &'a str,
-    /// On itself and on its Pods, beside the version. The first ones select its Pods, so they never change.
+    /// On itself and on its Pods, beside the version.
     pub labels: &'a [(&'a str, &'a str)],
+    /// How many of the labels, from the first, select its Pods and so never change.
+    pub selects: usize,
     pub service_account: &'a str,
     /// Name and image without its tag, which is the version.
     pub containers: &'a [(&'a str, &'a str)],
@@ -25,6 +27,7 @@ impl Default for Workload<'_> {
             name: "",
             version: "",
             labels: &[],
+            selects: usize::MAX,
             service_account: "default",
             containers: &[],
             environment: &[],
@@ -37,9 +40,10 @@ impl Default for Workload<'_> {
 impl Workload<'_> {
     /// The object, in `namespace`.
     pub fn object(&self, namespace: &str) -> Value {
-        let Self { name, version, service_account, containers, replicas, stateful, labels: own, environment } = self;
-        let selector = labels(own);
-        let mut labels = selector.clone();
+        let Self { name, version, service_account, containers, replicas, stateful, labels: own, environment, .. } =
+            self;
+        let selector = labels(own.get(..self.selects).unwrap_or(own));
+        let mut labels = labels(own);
         labels[VERSION] = Value::from(*version);
         let mut containers: Vec<Value> = containers
             .iter()
