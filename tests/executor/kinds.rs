@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::arrange::{Site, Waiting, text};
 use crate::support::crds::UpgradeTaskSchema;
-use crate::support::{Node, TestCluster, until};
+use crate::support::{Node, TestCluster, openebs, until};
 
 async fn is_upgraded(site: &Site) {
     site.upgrade().await.unwrap_or_else(|failure| panic!("{failure:?}"));
@@ -150,18 +150,21 @@ async fn while_replicas_rebuild_no_second_pool_is_touched() {
 #[tokio::test]
 async fn backups_kept_by_older_releases_move_to_the_new_group() {
     let site = Site::with(ResourceKind::CstorPoolInstance).await;
-    let labels = json!({"cstorpoolinstance.openebs.io/name": site.resource.name});
-    site.cluster
-        .apply(&json!({
-            "apiVersion": "openebs.io/v1alpha1", "kind": "CStorBackup",
-            "metadata": {"name": "b1", "namespace": site.cluster.namespace, "labels": labels},
-            "spec": {"snapName": "s1"}, "status": "Done",
-        }))
-        .await;
+    openebs::on(&site.cluster).old_backups(&site.resource.name, "nightly", "pvc-1").await;
     site.upgrade().await.unwrap();
-    assert_eq!(site.cluster.get("openebs.io/v1alpha1", "CStorBackup", "b1").await, None);
-    let moved = site.cluster.get("cstor.openebs.io/v1", "CStorBackup", "b1").await.unwrap();
-    assert_eq!((&moved["spec"]["snapName"], &moved["status"]), (&json!("s1"), &json!("Done")));
+    let left = |kind| site.cluster.get("openebs.io/v1alpha1", kind, "nightly-pvc-1");
+    for kind in ["CStorBackup", "CStorRestore", "CStorCompletedBackup"] {
+        assert_eq!(left(kind).await, None);
+    }
+    let moved = async |kind| site.cluster.get("cstor.openebs.io/v1", kind, "nightly-pvc-1").await.unwrap();
+    let backup = moved("CStorBackup").await;
+    assert_eq!((&backup["spec"]["snapName"], &backup["status"]), (&json!("nightly-3"), &json!("Done")));
+    assert_eq!(moved("CStorRestore").await["spec"]["restoreSrc"], "10.0.0.9:9000");
+    let completed = moved("CStorCompletedBackup").await["spec"].clone();
+    assert_eq!(
+        (&completed["lastSnapName"], &completed["secondLastSnapName"]),
+        (&json!("nightly-3"), &json!("nightly-2"))
+    );
 }
 
 /// As after the upgrade of jiva-operator, which leaves volumes of another version alone: the JivaVolume tells of the past.

@@ -11,7 +11,7 @@ use kube::api::PostParams;
 use serde_json::{Value, json};
 
 use crate::arrange::{Home, Site, text};
-use crate::support::{edge, until};
+use crate::support::{edge, openebs, until};
 
 /// (API group, resource, verb).
 type Right = (&'static str, &'static str, &'static str);
@@ -159,7 +159,7 @@ async fn each_missing_right_is_named(kind: Kind) {
         _ => Site::with(kind).await,
     };
     if kind == Kind::CstorPoolInstance {
-        keep_old_backups(&site).await;
+        openebs::on(&site.cluster).old_backups(&site.resource.name, "kept", "v").await;
     }
     let (_, rights) = NEEDED.iter().find(|(of, _)| *of == kind).unwrap();
     each_is_named(site, rights).await;
@@ -361,18 +361,4 @@ async fn is_allowed(site: &Site, (group, resource, verb): &(String, String, Stri
     let reviews: kube::Api<SubjectAccessReview> = kube::Api::all(site.cluster.client.clone());
     let review = serde_json::from_value(review).unwrap();
     reviews.create(&PostParams::default(), &review).await.unwrap().status.unwrap().allowed
-}
-
-/// One record of each kind that older releases left.
-async fn keep_old_backups(site: &Site) {
-    for kind in ["CStorBackup", "CStorRestore", "CStorCompletedBackup"] {
-        site.cluster
-            .apply(&json!({
-                "apiVersion": "openebs.io/v1alpha1", "kind": kind,
-                "metadata": {"name": "kept", "namespace": site.cluster.namespace,
-                    "labels": {"cstorpoolinstance.openebs.io/name": site.resource.name}},
-                "spec": {"volumeName": "v"},
-            }))
-            .await;
-    }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::workload::Workload;
-use super::{OpenEbs, VERSION, version_details};
+use super::{OpenEbs, VERSION, VOLUME, version_details};
 
 const CSTOR: &str = "cstor.openebs.io/v1";
 
@@ -23,6 +23,27 @@ impl OpenEbs<'_> {
         self.custom(CSTOR, "CStorPoolCluster", name, &[], rest).await;
         for node in nodes {
             self.pool_instance(name, &format!("{name}-{node}"), node, version).await;
+        }
+    }
+
+    /// What older releases kept of a backup of `volume`, whose replica is on the pool instance `pool`: one record of
+    /// each kind, all called `<backup>-<volume>`.
+    pub async fn old_backups(&self, pool: &str, backup: &str, volume: &str) {
+        let snapshot = |number: u32| format!("{backup}-{number}");
+        // A completed backup borrowed the fields of one under way: the previous snapshot is the last that was completed.
+        let completed = json!({"backupName": backup, "volumeName": volume, "prevSnapName": snapshot(3),
+            "snapName": snapshot(2), "backupDest": "", "localSnap": false});
+        let under_way = json!({"backupName": backup, "volumeName": volume, "snapName": snapshot(3),
+            "prevSnapName": snapshot(2), "backupDest": "10.0.0.9:9000", "localSnap": false});
+        let restore = json!({"restoreName": backup, "volumeName": volume, "restoreSrc": "10.0.0.9:9000",
+            "maxretrycount": 0, "retrycount": 0, "storageClass": "openebs", "size": "0", "localRestore": false});
+        for (kind, rest) in [
+            ("CStorBackup", json!({"spec": under_way, "status": "Done"})),
+            ("CStorRestore", json!({"spec": restore, "status": "Done"})),
+            ("CStorCompletedBackup", json!({"spec": completed})),
+        ] {
+            let labels = [("cstorpoolinstance.openebs.io/name", pool), (VOLUME, volume)];
+            self.custom("openebs.io/v1alpha1", kind, &format!("{backup}-{volume}"), &labels, rest).await;
         }
     }
 
