@@ -191,7 +191,26 @@ async fn pods_trouble(task: &Task, workload: &Object) -> Option<String> {
     let selector: Vec<String> =
         labels.iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?))).collect();
     let pods = task.api().list(&PODS, &workload.place.namespace, &selector.join(",")).await.ok()?;
-    pods.iter().find_map(pod_trouble)
+    trouble_among(&pods, &workload.place)
+}
+
+/// Of the workload's own Pods: all pools of a namespace are selected alike, and so are the replicas of a legacy Jiva
+/// volume.
+fn trouble_among(pods: &[Object], workload: &Place) -> Option<String> {
+    pods.iter().filter(|pod| owner(pod).is_some_and(|name| name == workload.name)).find_map(pod_trouble)
+}
+
+/// The Deployment or StatefulSet that a Pod belongs to. A Deployment's ReplicaSet is called like it, with the hash of the
+/// template behind.
+pub(super) fn owner(pod: &Object) -> Option<&str> {
+    let owners = pod.list("/metadata/ownerReferences");
+    let of_kind =
+        |kind: &str| owners.iter().find(|owner| text(owner, "/kind") == kind).map(|owner| text(owner, "/name"));
+    let of_deployment = || {
+        let hash = pod.label("pod-template-hash");
+        of_kind("ReplicaSet")?.strip_suffix(hash)?.strip_suffix('-').filter(|_| !hash.is_empty())
+    };
+    of_kind("StatefulSet").or_else(of_deployment)
 }
 
 fn pod_trouble(pod: &Object) -> Option<String> {

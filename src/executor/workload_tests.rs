@@ -175,6 +175,32 @@ fn a_pod_that_cannot_pull_its_image_is_named() {
     assert_eq!(pod_trouble(&pod).as_deref(), Some("Pod p, container c: ImagePullBackOff Back-off pulling"));
 }
 
+/// A Pod of a ReplicaSet or StatefulSet that cannot pull its image.
+fn ailing(name: &str, owner: (&str, &str)) -> Object {
+    let waiting = json!({"waiting": {"reason": "ErrImagePull", "message": ""}});
+    Object::read(
+        &PODS,
+        json!({
+            "metadata": {"name": name, "labels": {"app": "cstor-pool", "pod-template-hash": "7d9f"},
+                "ownerReferences": [{"kind": owner.0, "name": owner.1, "controller": true}]},
+            "status": {"containerStatuses": [{"name": "c", "state": waiting}]},
+        }),
+    )
+}
+
+#[test]
+fn the_trouble_of_another_pool_is_not_blamed_though_it_is_selected_too() {
+    let pods = [
+        ailing("b-7d9f-1", ("ReplicaSet", "cspc-b-7d9f")),
+        ailing("a-7d9f-1", ("ReplicaSet", "cspc-a-7d9f")),
+        ailing("set-0", ("StatefulSet", "set")),
+    ];
+    let blamed = |name: &str| trouble_among(&pods, &DEPLOYMENTS.named("openebs", name));
+    assert_eq!(blamed("cspc-a").as_deref(), Some("Pod a-7d9f-1, container c: ErrImagePull"));
+    assert_eq!(blamed("set").as_deref(), Some("Pod set-0, container c: ErrImagePull"));
+    assert_eq!(blamed("cspc"), None);
+}
+
 #[test]
 fn pods_keep_a_version_that_their_workload_selects_by() {
     let mut old = deployment("3.5.0", OLD, 1, 1);

@@ -13,7 +13,7 @@ use super::legacy_jiva_parts as parts;
 use super::legacy_jiva_volume::{SERVICE, controller_selector, replica_selector, replication_factor};
 use crate::executor::api::{Merge, Refusal, explain};
 use crate::executor::object::{
-    Collection, DEPLOYMENTS, Object, PERSISTENT_VOLUMES, PODS, Place, SERVICES, exactly_one, text,
+    Collection, DEPLOYMENTS, Object, PERSISTENT_VOLUMES, PODS, Place, SERVICES, exactly_one,
 };
 use crate::executor::problem::{Cause, During, Problem};
 use crate::executor::task::{Look, Task};
@@ -223,7 +223,7 @@ impl Split {
         task.wait(&old.place, expected, async || {
             let pods = task.api().list(&PODS, &self.home, &replica_selector(task.name())).await?;
             // The new replicas' Pods have the same labels, and may run here if an earlier attempt came that far.
-            let left = pods.iter().find(|pod| runs(pod) && deployment_of(pod).is_none_or(|name| name == old.name()));
+            let left = pods.iter().find(|pod| runs(pod) && workload::owner(pod).is_none_or(|name| name == old.name()));
             Ok(left.map_or(Look::Ready(()), |pod| Look::NotYet(format!("Pod {} is still there", pod.name()))))
         })
         .await
@@ -316,13 +316,6 @@ pub(super) async fn scale_to_zero(task: &Task, place: &Place) -> Result<(), Prob
 /// Whether a Pod may still do something.
 pub(super) fn runs(pod: &Object) -> bool {
     !matches!(pod.text("/status/phase"), "Failed" | "Succeeded")
-}
-
-/// The Deployment that a Pod belongs to: its ReplicaSet is called like it, with the hash of the template behind.
-fn deployment_of(pod: &Object) -> Option<&str> {
-    let owner = pod.list("/metadata/ownerReferences").iter().find(|owner| text(owner, "/kind") == "ReplicaSet")?;
-    let hash = pod.label("pod-template-hash");
-    text(owner, "/name").strip_suffix(hash)?.strip_suffix('-').filter(|_| !hash.is_empty())
 }
 
 fn shared_name(task: &Task) -> String {
