@@ -40,7 +40,8 @@ fn csi_evidence(seen: &Index<'_>, jiva: &Jiva) -> Evidence {
     let status = &jiva.status;
     let modes: Vec<&str> = status.replica_status.iter().map(|replica| replica.mode.as_str()).collect();
     let healthy = u32::try_from(modes.iter().filter(|&&mode| mode == "RW").count()).unwrap_or(u32::MAX);
-    let wanted = [jiva.spec.desired_replication_factor, jiva.spec.policy.target.replication_factor]
+    // How many its controller was told to have; a wish for more that its operator has not fulfilled comes after it.
+    let wanted = [jiva.spec.policy.target.replication_factor, jiva.spec.desired_replication_factor]
         .into_iter()
         .find(|&factor| factor > 0)
         .or_else(|| replicas.and_then(|set| u32::try_from(set.spec.replicas.unwrap_or(1)).ok()))

@@ -258,6 +258,29 @@ fn a_jiva_volume_is_healthy_when_all_its_replicas_can_be_read_and_written() {
 }
 
 #[test]
+fn a_jiva_volume_that_shall_have_more_replicas_one_day_is_judged_by_those_that_it_has() {
+    let mut seen = jiva(&["RW"], "3.5.0");
+    seen.jivas.items[0].spec.desired_replication_factor = 3;
+    let volume = find(&seen, K::JivaVolume, "pvc-2");
+    assert_eq!((volume.replicas, volume.healthy), (Some(Replicas { wanted: 1, healthy: 1 }), Condition::Holds));
+}
+
+#[test]
+fn a_jiva_volume_whose_operator_has_just_begun_is_read_with_all_that_may_be_null() {
+    let mut seen = jiva(&["RW"], "3.5.0");
+    seen.jivas = listed(json!([{"metadata": {"name": "pvc-2", "namespace": "openebs", "annotations": null,
+            "labels": {"nodeID": "node-1", "openebs.io/component": "jiva-volume", "openebs.io/persistent-volume": "pvc-2"}},
+        "spec": {"pv": "pvc-2", "accessType": "mount", "capacity": "5Gi", "iscsiSpec": null, "mountInfo": null,
+            "policy": null},
+        "status": {"phase": "Unknown", "replicaStatus": null},
+        "versionDetails": {"desired": "3.5.0", "status": {"current": "3.5.0", "lastUpdateTime": null}}}]));
+    let volume = find(&seen, K::JivaVolume, "pvc-2");
+    assert_eq!(volume.release(), Some(V350));
+    assert_eq!(volume.replicas, Some(Replicas { wanted: 1, healthy: 0 }));
+    assert_eq!(volume.healthy.why_not(), Some("volume pvc-2 is Unknown (not set)"));
+}
+
+#[test]
 fn legacy_pools_and_volumes_are_told_from_those_of_the_newer_engine() {
     let pool_labels = json!({"openebs.io/storage-pool-claim": "spc", "openebs.io/version": "2.11.0",
         "kubernetes.io/hostname": "node-3"});
