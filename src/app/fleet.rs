@@ -102,10 +102,11 @@ impl App {
         over: Option<Revision>,
     ) -> Result<Applied, Refusal> {
         let fleet = parse(files)?;
-        let before = self.current_fleet().await?;
-        if over.is_some() && over != before.as_ref().map(Fleet::revision) {
+        let stored = self.store.current_fleet().await?;
+        if over.is_some() && over.as_ref() != stored.as_ref().map(|stored| &stored.revision) {
             return Err(Refusal::Changed { what: "the fleet".to_owned() });
         }
+        let before = stored.as_ref().map(read).transpose()?;
         let revision = fleet.revision();
         let changes = fleet_config::diff(before.as_ref(), &fleet);
         let applied = Applied {
