@@ -208,15 +208,17 @@ fn doing(attempt: &Attempt, seen: &Observation) -> String {
     };
     let held_up = held_up(attempt, seen).or_else(|| {
         // A Job that its deadline ends loses its Pod a moment before it says so: nothing newer is known then.
-        let gone = seen.pods.iter().all(PodSeen::has_ended) && nobody_worked(seen);
+        let gone = seen.pods.iter().all(|pod| pod.has_ended() || pod.leaves_at.is_some()) && nobody_worked(seen);
         attempt.held_up.clone().filter(|_| gone)
     });
     held_up.or_else(said).unwrap_or_else(|| format!("Job {} runs", attempt.job_name))
 }
 
-/// What keeps the Job's Pod from running now.
+/// What keeps the Job's Pod from running now. Of a Pod that was told to leave, the kubelet says that its container is
+/// being created, whatever kept it from that before.
 fn held_up(attempt: &Attempt, seen: &Observation) -> Option<String> {
-    let waiting = seen.pods.iter().find_map(|pod| Some((pod, pod.waiting.as_deref()?)));
+    let mut staying = seen.pods.iter().filter(|pod| pod.leaves_at.is_none());
+    let waiting = staying.find_map(|pod| Some((pod, pod.waiting.as_deref()?)));
     if let Some((pod, why)) = waiting {
         return Some(format!("Pod {} waits: {why}", pod.name));
     }

@@ -347,6 +347,9 @@ fn what_kept_a_pod_is_told_on_while_nothing_newer_is_known_and_with_the_verdict(
     let held = held_up_anew(&attempt(Some(UID)), &saw).unwrap();
     assert_eq!(held_up_anew(&held, &saw), None, "it is no news");
     assert_eq!(told(&held, &saw), "Pod fl-x-1 waits: ImagePullBackOff");
+    saw.pods = vec![PodSeen { waiting: Some("ContainerCreating".into()), ..pod("Pending", Some(at(9))) }];
+    assert_eq!(held_up_anew(&held, &saw), None, "it is told to leave");
+    assert_eq!(told(&held, &saw), "Pod fl-x-1 waits: ImagePullBackOff");
     saw.pods.clear();
     assert_eq!(told(&held, &saw), "Pod fl-x-1 waits: ImagePullBackOff", "its Pod has gone, and nothing else is known");
     let forbidden = Observation { no_pod: Some("FailedCreate: quota".into()), ..saw.clone() };
