@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::decide::rollout::{Decision, InUse, Scene, decide};
-use super::every::every;
+use super::every::{Stepped, every};
 use super::followed::Followed;
 use super::lease::Held;
 use super::soaks::Soaks;
@@ -33,15 +34,12 @@ pub async fn run(engine: Arc<Engine>, held: watch::Receiver<Option<Held>>, stop:
     let mut hint = engine.store.committed();
     let kept = Mutex::new((Followed::default(), Soaks::default()));
     every(&stop, &mut hint, Duration::ZERO, || async {
-        let Some(Held { lease, .. }) = *held.borrow() else { return LOOK_SOON };
+        let Some(Held { lease, .. }) = *held.borrow() else { return LOOK_SOON.into() };
         let (followed, soaks) = &mut *kept.lock().await;
-        match look(&engine, followed, soaks, lease).await {
-            Ok(wait) => wait,
-            Err(error) => {
-                tracing::warn!(%error, "rollouts could not be looked at, trying again");
-                LOOK_EVERY.min(Duration::from_secs(1))
-            }
-        }
+        look(&engine, followed, soaks, lease).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "rollouts could not be looked at, trying again");
+            LOOK_EVERY.min(Duration::from_secs(1)).into()
+        })
     })
     .await;
 }
@@ -52,8 +50,8 @@ async fn look(
     followed: &mut Followed,
     soaks: &mut Soaks,
     lease: Lease,
-) -> Result<Duration, StoreError> {
-    let mut wait = LOOK_EVERY;
+) -> Result<Stepped, StoreError> {
+    let mut looked = Stepped::from(LOOK_EVERY);
     let unfinished = engine.store.unfinished_rollouts().await?;
     followed.keep_only(&unfinished);
     soaks.keep_only(&unfinished);
@@ -64,17 +62,20 @@ async fn look(
             Err(error) => Err(error),
         };
         match next {
-            Ok(next) => wait = wait.min(next),
+            Ok(Stepped { next, carrying_out }) => {
+                looked.next = looked.next.min(next);
+                looked.carrying_out += carrying_out;
+            }
             // Somebody else decided first: what they wrote is read the next time.
-            Err(StoreError::Conflict { .. }) => wait = wait.min(LOOK_SOON),
+            Err(StoreError::Conflict { .. }) => looked.next = looked.next.min(LOOK_SOON),
             Err(error @ StoreError::Corrupt { .. }) => tracing::error!(%error, %rollout, "a rollout cannot be read"),
             Err(error) => return Err(error),
         }
     }
-    Ok(wait)
+    Ok(looked)
 }
 
-async fn one(engine: &Engine, soaks: &mut Soaks, lease: Lease, snapshot: &Snapshot) -> Result<Duration, StoreError> {
+async fn one(engine: &Engine, soaks: &mut Soaks, lease: Lease, snapshot: &Snapshot) -> Result<Stepped, StoreError> {
     let plan = engine.plans.of(&*engine.store, &snapshot.rollout.plan).await?;
     let in_use: InUse = engine.store.usage().await?.into_iter().map(|usage| (usage.scope, usage.in_use)).collect();
     let now = engine.clock.now();
@@ -90,13 +91,15 @@ async fn one(engine: &Engine, soaks: &mut Soaks, lease: Lease, snapshot: &Snapsh
     let scene = Scene { health, ..scene };
     let Decision { state, waves, skipped, starts, look_at } = decide(&scene, &in_use, now);
     if state.is_some() || !waves.is_empty() || !skipped.is_empty() {
+        let began = Instant::now();
         change(engine, snapshot, state, waves, skipped, now).await?;
-        return Ok(Duration::ZERO);
+        return Ok(Stepped { next: Duration::ZERO, carrying_out: began.elapsed() });
     }
-    let mut wait = look_at.map_or(LOOK_EVERY, |at| at.since(now));
+    let mut next = look_at.map_or(LOOK_EVERY, |at| at.since(now));
     if starts.is_empty() {
-        return Ok(wait);
+        return Ok(next.into());
     }
+    let began = Instant::now();
     let mut free_since = free_since(&snapshot.targets).into_iter();
     // Side by side, so that one group commit starts many.
     let starting = starts.into_iter().map(|(target, claims)| start(engine, lease, snapshot, target, claims, now));
@@ -109,11 +112,11 @@ async fn one(engine: &Engine, soaks: &mut Soaks, lease: Lease, snapshot: &Snapsh
                 }
             }
             // Another rollout or daemon was faster; the slots' numbers are read anew.
-            Err(StoreError::BudgetUsedUp { .. } | StoreError::Conflict { .. }) => wait = wait.min(LOOK_SOON),
+            Err(StoreError::BudgetUsedUp { .. } | StoreError::Conflict { .. }) => next = next.min(LOOK_SOON),
             Err(error) => return Err(error),
         }
     }
-    Ok(wait)
+    Ok(Stepped { next, carrying_out: began.elapsed() })
 }
 
 /// Since when slots are free that nothing has taken, the longest first: the targets that ended after the last one
