@@ -5,6 +5,7 @@ use std::time::Duration;
 use fleetlift::sim::oracle::Limits;
 use fleetlift::sim::{Behaviour, Manner, Moment, Outage, RequestFault, Trouble};
 
+use crate::ROUNDS;
 use crate::edges::{Edges, QUICK};
 use crate::hub::{Daemon, Place};
 use crate::kills::{FLEET, limits, some_fail};
@@ -18,7 +19,7 @@ pub fn some(per_mille: u32, method: Option<&str>, what: Trouble) -> RequestFault
 #[test]
 fn requests_that_are_lost_before_or_after_they_were_carried_out_are_neither_lost_nor_repeated() {
     let seed = Seed::or(31);
-    let clusters = usize::try_from(rounds(18)).unwrap();
+    let clusters = usize::try_from(rounds(ROUNDS, 18)).unwrap();
     let edges = Edges::start(clusters, seed.number, QUICK, some_fail);
     let place = Place::embedded();
     let _daemon = Daemon::start(&place);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use fleetlift::sim::oracle::Limits;
 use fleetlift::sim::{ClusterSpec, UpgradeFault, UpgradeTrouble};
 
+use crate::ROUNDS;
 use crate::edges::Edges;
 use crate::hub::{Daemon, Place};
 use crate::seed::{Seed, rounds};
@@ -43,7 +44,7 @@ pub fn some_fail(number: usize, cluster: &mut ClusterSpec) {
 #[test]
 fn a_daemon_that_is_killed_at_random_moments_doubles_nothing_and_loses_nothing() {
     let mut seed = Seed::or(11);
-    let kills = rounds(15);
+    let kills = rounds(ROUNDS, 15);
     let clusters = usize::try_from(kills * 4).unwrap();
     let edges = Edges::start(clusters, seed.number, (Duration::from_millis(300), Duration::from_secs(2)), some_fail);
     let place = Place::embedded();
@@ -69,7 +70,7 @@ fn a_daemon_that_stands_still_for_longer_than_its_lease_goes_on_where_it_was() {
     let place = Place::embedded();
     let daemon = Daemon::start(&place);
     let rollout = place.rollout(&edges, FLEET);
-    for _ in 0..rounds(2) {
+    for _ in 0..rounds(ROUNDS, 2) {
         edges.until_requests(usize::try_from(seed.between(3, 15)).unwrap(), Duration::from_secs(5));
         daemon.signal("-STOP");
         // Longer than the lease, and longer than the upgrades: their ends come while nobody looks.

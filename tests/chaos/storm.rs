@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fleetlift::sim::Behaviour;
 
+use crate::ROUNDS;
 use crate::edges::Edges;
 use crate::faults::lossy;
 use crate::hub::{Daemon, Place};
@@ -16,7 +17,7 @@ const LONG_RUN: u64 = 50;
 #[test]
 fn a_storm_of_kills_freezes_and_lost_answers_doubles_nothing_and_loses_nothing() {
     let mut seed = Seed::or(41);
-    let rounds = rounds(8);
+    let rounds = rounds(ROUNDS, 8);
     let clusters = usize::try_from(rounds * 4).unwrap();
     let edges = Edges::start(clusters, seed.number, (Duration::from_millis(300), Duration::from_secs(2)), some_fail);
     let place = Place::embedded();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use sqlx::{Connection as _, PgConnection, Row as _};
 use tokio::runtime::Runtime;
 
+use crate::ROUNDS;
 use crate::edges::Edges;
 use crate::hub::{BINARY, Daemon, LONG, Place, until, until_or};
 use crate::kills::{FLEET, limits, some_fail};
@@ -143,11 +144,15 @@ fn enough(rounds: u64) -> usize {
 #[test]
 fn when_one_daemon_is_killed_the_other_takes_its_work_over_within_its_lease() {
     let mut seed = Seed::or(22);
-    let edges =
-        Edges::start(enough(rounds(2)), seed.number, (Duration::from_secs(1), Duration::from_secs(3)), some_fail);
+    let edges = Edges::start(
+        enough(rounds(ROUNDS, 2)),
+        seed.number,
+        (Duration::from_secs(1), Duration::from_secs(3)),
+        some_fail,
+    );
     let mut pair = Pair::start();
     let rollout = pair.members[0].place.rollout(&edges, FLEET);
-    for _ in 0..rounds(2) {
+    for _ in 0..rounds(ROUNDS, 2) {
         let mut doomed = pair.take_the_busy_one(&edges, &mut seed);
         doomed.daemon.signal("-KILL");
         doomed.daemon.ended();
@@ -165,11 +170,15 @@ fn when_one_daemon_is_killed_the_other_takes_its_work_over_within_its_lease() {
 #[test]
 fn a_daemon_that_wakes_up_after_it_was_replaced_is_fenced_out() {
     let mut seed = Seed::or(23);
-    let edges =
-        Edges::start(enough(rounds(2)), seed.number, (Duration::from_secs(1), Duration::from_secs(3)), some_fail);
+    let edges = Edges::start(
+        enough(rounds(ROUNDS, 2)),
+        seed.number,
+        (Duration::from_secs(1), Duration::from_secs(3)),
+        some_fail,
+    );
     let mut pair = Pair::start();
     let rollout = pair.members[0].place.rollout(&edges, FLEET);
-    for _ in 0..rounds(2) {
+    for _ in 0..rounds(ROUNDS, 2) {
         let frozen = pair.take_the_busy_one(&edges, &mut seed);
         frozen.daemon.signal("-STOP");
         pair.other_has_all_the_work(&frozen);

@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 
 use crate::arrange::{Home, Site, text};
 use crate::split::{self, Folders};
+use crate::support::seed::{Seed, rounds};
 use crate::wire::{Cut, Wire};
 
 /// Kills of each kind unless more are asked for: seconds, and over many runs of the tests every request.
-const KILLS: usize = 2;
+const KILLS: u64 = 2;
 /// Kills in a row on one resource. The first is anywhere; the later, the nearer to the end.
 const IN_A_ROW: usize = 4;
 
@@ -34,16 +35,15 @@ impl Scene {
 }
 
 async fn survives_kills(scene: Scene) {
-    let kills = number("FLEETLIFT_KILLS").unwrap_or(KILLS);
-    let first = number("FLEETLIFT_SEED").unwrap_or(std::process::id() as usize);
-    let mut draws = Draws(first as u64);
+    let kills = usize::try_from(rounds("FLEETLIFT_KILLS", KILLS)).unwrap();
+    let mut seed = Seed::or(u64::from(std::process::id()));
     let requests = undisturbed(scene).await;
     let (mut done, mut resources) = (0, 0);
     while done < kills {
-        done += killed_in_a_row(scene, requests, (kills - done).min(IN_A_ROW), &mut draws).await;
+        done += killed_in_a_row(scene, requests, (kills - done).min(IN_A_ROW), &mut seed).await;
         resources += 1;
     }
-    println!("{scene:?}: {done} kills at {requests} requests, {resources} resources, seed {first}");
+    println!("{scene:?}: {done} kills at {requests} requests, {resources} resources");
 }
 
 /// How many requests a run has that nobody disturbs.
@@ -58,15 +58,15 @@ async fn undisturbed(scene: Scene) -> usize {
 }
 
 /// Kills the upgrade of one resource up to that often, lets it end, and says how often it was killed.
-async fn killed_in_a_row(scene: Scene, requests: usize, most: usize, draws: &mut Draws) -> usize {
+async fn killed_in_a_row(scene: Scene, requests: usize, most: usize, seed: &mut Seed) -> usize {
     let site = scene.site().await;
     let folders = matches!(scene, Scene::Split(_)).then(|| Folders::watch(&site));
     let kubeconfig = site.cluster.executor_kubeconfig().await;
     let (before, command) = (split::parts(&site).await, site.command());
     let mut kills = 0;
     while kills < most {
-        let at = draws.below(requests);
-        let cut = if draws.below(2) == 0 { Cut::Before(at) } else { Cut::After(at) };
+        let at = usize::try_from(seed.between(0, requests as u64 - 1)).unwrap();
+        let cut = if seed.between(0, 1) == 0 { Cut::Before(at) } else { Cut::After(at) };
         let wire = Wire::new(cut);
         let client = wire.client(&kubeconfig).await;
         let ended = tokio::select! {
@@ -128,25 +128,6 @@ async fn is_done(scene: Scene, site: &Site) {
     assert_eq!(status["phase"], "Success", "{status}");
     if matches!(scene, Scene::Split(_)) {
         split::is_split(site).await;
-    }
-}
-
-fn number(variable: &str) -> Option<usize> {
-    #[expect(clippy::disallowed_methods, reason = "a test is its own composition root")]
-    let wanted = std::env::var(variable).ok()?;
-    Some(wanted.parse().unwrap_or_else(|_| panic!("{variable}={wanted} is not a number")))
-}
-
-/// SplitMix64: the same draws for the same seed.
-struct Draws(u64);
-
-impl Draws {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % bound as u64).unwrap()
     }
 }
 

@@ -16,6 +16,7 @@ pub mod identity;
 pub mod node;
 pub mod openebs;
 pub mod postgres;
+pub mod seed;
 pub mod until;
 pub mod witness;
 
