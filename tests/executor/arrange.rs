@@ -80,7 +80,13 @@ impl Waiting {
     /// A resource of that kind. A Jiva volume has `jiva_replicas`; those of a legacy one cannot share a node.
     pub async fn on(cluster: TestCluster, kind: ResourceKind, jiva_replicas: u32) -> Self {
         let legacy = kinds::of(kind).line == kinds::Line::Legacy;
-        let (from, to) = if legacy { ("2.11.0", "2.12.2") } else { ("3.5.0", "3.6.0") };
+        Self::since(cluster, kind, if legacy { "2.11.0" } else { "3.5.0" }, jiva_replicas).await
+    }
+
+    /// The same at another old version.
+    pub async fn since(cluster: TestCluster, kind: ResourceKind, from: &'static str, jiva_replicas: u32) -> Self {
+        let legacy = kinds::of(kind).line == kinds::Line::Legacy;
+        let to = if legacy { "2.12.2" } else { "3.6.0" };
         let resource = ResourceRef { kind, name: name_of(kind, &cluster.namespace) };
         let objects = openebs::on(&cluster);
         match kind {
@@ -288,8 +294,14 @@ impl Site {
     /// The same on a given cluster.
     pub async fn on(cluster: TestCluster, kind: ResourceKind) -> Self {
         let node = Node::join(&cluster).await;
-        let replicas = if kind == ResourceKind::JivaVolume { 3 } else { 2 };
-        Self::of(Waiting::on(cluster, kind, replicas).await, node, None).await
+        Self::of(Waiting::on(cluster, kind, jiva_replicas(kind)).await, node, None).await
+    }
+
+    /// The same at another old version, on the shared control plane.
+    pub async fn since(kind: ResourceKind, from: &'static str) -> Self {
+        let cluster = TestCluster::new().await;
+        let node = Node::join(&cluster).await;
+        Self::of(Waiting::since(cluster, kind, from, jiva_replicas(kind)).await, node, None).await
     }
 
     /// With a Jiva volume from before 1.9, on the shared control plane, under the executor's rights.
@@ -312,8 +324,8 @@ impl Site {
     pub async fn of(waiting: Waiting, node: Node, claims_node: Option<Node>) -> Self {
         waiting.wait_rolled_out().await;
         let client = client_of(&waiting.cluster.executor_kubeconfig().await).await;
-        let replicas = if waiting.resource.kind == ResourceKind::JivaVolume { 3 } else { 2 };
-        let modes = Arc::new(Mutex::new(vec!["RW"; replicas]));
+        let replicas = jiva_replicas(waiting.resource.kind);
+        let modes = Arc::new(Mutex::new(vec!["RW"; replicas as usize]));
         let (jiva_controller, untouched) = (jiva_controller(Arc::clone(&modes)).await, waiting.versions().await);
         Self { waiting, node, client, jiva_controller, modes, untouched, _claims_node: claims_node }
     }
@@ -388,6 +400,11 @@ impl Site {
         all.retain(|seen| !self.untouched.contains(seen));
         all
     }
+}
+
+/// Those of a legacy volume cannot share a node.
+fn jiva_replicas(kind: ResourceKind) -> u32 {
+    if kind == ResourceKind::JivaVolume { 3 } else { 2 }
 }
 
 /// As `deploy/edge/executor.yaml` says how.

@@ -10,6 +10,8 @@ mod arrange;
 mod failures;
 mod kills;
 mod kinds;
+
+mod official;
 mod operators;
 mod resumption;
 mod rights;

@@ -17,6 +17,8 @@ impl OpenEbs<'_> {
                 "provision": {"capacity": {"storage": "5Gi"}, "replicaCount": count}},
             "status": {"phase": "Bound", "poolInfo": pools}, "versionDetails": version_details(version)});
         self.custom(CSTOR, "CStorVolumeConfig", name, &labels, rest).await;
+        let annotated = json!({"metadata": {"annotations": {"openebs.io/volumeID": name}}});
+        self.cluster.merge(CSTOR, "CStorVolumeConfig", name, &annotated).await;
         let rest = json!({
             "spec": {"capacity": "5Gi", "iqn": format!("iqn.2016-09.com.openebs.cstor:{name}"),
                 "replicationFactor": count, "consistencyFactor": count / 2 + 1, "desiredReplicationFactor": count},

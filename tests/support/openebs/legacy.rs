@@ -114,6 +114,7 @@ impl OpenEbs<'_> {
                 ("pvc-ctrl-con", "quay.io/openebs/jiva"),
                 ("maya-volume-exporter", "quay.io/openebs/m-exporter"),
             ],
+            environment: &[("REPLICATION_FACTOR", &replicas.to_string())],
             ..Workload::default()
         })
         .await;
