@@ -10,11 +10,10 @@ use kube::api::ListParams;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use tokio::task::JoinHandle;
 
-use crate::attempt::IMAGE;
-use crate::hub::{CALM, Hub};
-use crate::operators::{Answer, Operators};
-use crate::real_node::{RealNode, follow_controller};
-use crate::support::{TestCluster, openebs};
+use crate::each_kind::EachKind;
+use crate::operators::Answer;
+use crate::real_node::RealNode;
+use crate::support::TestCluster;
 use crate::verdicts::Trouble;
 
 /// Kills and starts the kubelet once in each step of each upgrade, as soon as it is under way.
@@ -48,33 +47,13 @@ impl Drop for Saboteur {
     }
 }
 
-/// One of each kind, all in one cluster.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a real node: tests/node/run"]
 async fn a_kubelet_that_is_killed_in_each_step_of_each_kind_costs_no_attempt() {
     let node = RealNode::shared().await;
-    let cluster = TestCluster::new().await;
-    let named = |engine: &str| format!("{engine}-{}", cluster.namespace);
-    let (jiva, cstor, legacy_jiva, legacy_cstor, claim) =
-        (named("jiva"), named("cstor"), named("old-jiva"), named("old-cstor"), named("spc"));
-    let (from, to) = ("2.11.0", "2.12.2");
-    let objects = openebs::on(&cluster);
-    objects.csi_operators(to).await;
-    objects.maya_apiserver(to).await;
-    objects.pool_cluster("cspc-a", from, &["n1"]).await;
-    objects.cstor_volume(&cstor, from, "cspc-a", &["cspc-a-n1"]).await;
-    objects.jiva_volume(&jiva, from, 1).await;
-    objects.storage_pool_claim(&claim, from, &["n1"]).await;
-    objects.legacy_cstor_volume(&legacy_cstor, from, &[&format!("{claim}-n1")]).await;
-    objects.legacy_jiva_volume(&legacy_jiva, from, 1).await;
-    openebs::all_rolled_out(&cluster).await;
-    let _routes = follow_controller(&cluster, &cluster.namespace, &legacy_jiva);
-    let _operators = Operators::looking_every(CALM, &cluster);
-    let hub = Hub::over(&cluster);
-    hub.register(&cluster, to, IMAGE, "10m", 1).await;
-    let plan = hub.plan(&["cspc-a", &claim, &cstor, &jiva, &legacy_cstor, &legacy_jiva], 8);
-    let saboteur = Saboteur::at_work(&cluster, node);
-    hub.ok(&["rollout", "start", &plan]);
+    let EachKind { cluster, hub, plan, .. } = &EachKind::awaits(1).await;
+    let saboteur = Saboteur::at_work(cluster, node);
+    hub.ok(&["rollout", "start", plan]);
     assert_eq!(hub.verdict().0, "succeeded", "{}", hub.explain());
 
     let struck = saboteur.struck.lock().unwrap().clone();

@@ -67,7 +67,11 @@ impl Hub {
 
     /// What the latest rollout came to: its verdict, and its one result.
     pub fn verdict(&self) -> (String, Value) {
-        let status = self.place.finished();
+        self.verdict_of(&self.place.finished())
+    }
+
+    /// The same of a rollout that has finished so.
+    pub fn verdict_of(&self, status: &Value) -> (String, Value) {
         let results = self.json(&["result", "list", "latest"]);
         self.ok(&["audit", "verify"]);
         self.witness.assert_never_two_at_once();

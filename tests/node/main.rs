@@ -12,7 +12,9 @@ mod alone;
 mod arrange;
 mod attempt;
 mod by_hand;
+mod each_kind;
 mod hub;
+mod kills;
 mod kubectl;
 #[path = "../executor/operators.rs"]
 #[allow(dead_code, reason = "each test binary uses its own part")]

@@ -124,15 +124,24 @@ impl Place {
 
     /// Waits for something that commands tell; whatever else runs in the test goes on.
     pub fn wait(&self, what: &str, holds: impl FnMut() -> bool) {
+        self.wait_at_most(2 * LONG, what, holds);
+    }
+
+    fn wait_at_most(&self, at_most: Duration, what: &str, holds: impl FnMut() -> bool) {
         let stands = || self.run(&["rollout", "status", "latest", "--clusters"]).out;
         let or = || format!("{}\n{}", stands(), self.log());
-        tokio::task::block_in_place(|| until_or(what, 2 * LONG, holds, or));
+        tokio::task::block_in_place(|| until_or(what, at_most, holds, or));
     }
 
     /// Waits for the end of the latest rollout, and gives its status.
     pub fn finished(&self) -> Value {
+        self.finished_within(2 * LONG)
+    }
+
+    /// The same for a rollout that may take longer than others.
+    pub fn finished_within(&self, at_most: Duration) -> Value {
         let mut status = Value::Null;
-        self.wait("the rollout has finished", || {
+        self.wait_at_most(at_most, "the rollout has finished", || {
             status = self.status("latest");
             status["state"] == "finished"
         });

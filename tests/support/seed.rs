@@ -15,6 +15,12 @@ impl Seed {
         Self { number, draws: fastrand::Rng::with_seed(number) }
     }
 
+    /// Another source, for something beside this one.
+    pub fn branch(&mut self) -> Self {
+        let number = self.draws.u64(..);
+        Self { number, draws: fastrand::Rng::with_seed(number) }
+    }
+
     /// A number from `least` to `most`.
     pub fn between(&mut self, least: u64, most: u64) -> u64 {
         self.draws.u64(least..=most)
