@@ -168,6 +168,9 @@ pub struct ResourceState {
     pub load: Condition,
     /// Whether everything else that shares a pool cluster or replicas with it is healthy, and nothing rebuilds.
     pub settled: Condition,
+    /// That an upgrade of it is not finished, and how that shows; in its operator's words where that refuses.
+    #[serde(default)]
+    pub half_done: Option<String>,
 }
 
 /// Where a resource stands between the two versions of a task.

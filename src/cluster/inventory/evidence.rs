@@ -135,7 +135,7 @@ impl Evidence {
         read.all(|other| other.is_ok_and(|other| other.same_release(&first))).then(|| first.release())
     }
 
-    /// Whether an upgrade by other hands stopped half-way, and how that shows.
+    /// Whether an upgrade of it stopped half-way, and how that shows.
     pub fn half_done(&self) -> Option<String> {
         if let Some(sign) = self.signs.first() {
             return Some(sign.clone());
@@ -170,7 +170,14 @@ impl Evidence {
     /// As one fresh read is kept.
     pub fn into_state(self, around: Around) -> ResourceState {
         let Around { load, settled } = around;
-        ResourceState { versions: self.versions, rolled_out: self.rolled_out, healthy: self.healthy, load, settled }
+        ResourceState {
+            half_done: self.half_done(),
+            versions: self.versions,
+            rolled_out: self.rolled_out,
+            healthy: self.healthy,
+            load,
+            settled,
+        }
     }
 }
 

@@ -294,6 +294,7 @@ mod tests {
             rolled_out: Condition::Holds,
             healthy: Condition::Holds,
             load: Condition::Holds,
+            half_done: None,
             settled: Condition::Holds,
         }
     }

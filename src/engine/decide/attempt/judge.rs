@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Action, LOOK_AGAIN, Step, pod_ends};
+use super::{Action, LOOK_AGAIN, Step, executor_says, pod_ends};
 use crate::domain::attempt::{CancelCause, FailureClass, Outcome};
 use crate::domain::inventory::Condition;
 use crate::domain::observation::{Observation, PodSeen, ResourceSeen, Standing, UpgradeTaskSeen};
@@ -55,23 +55,26 @@ pub(super) fn judge_failed(
     if let Some(wait) = while_a_pod_lives(attempt, "the Job failed", seen, now) {
         return wait;
     }
-    let Some(resource) = &seen.resource else { return read_the_resource() };
     let said =
         last_words(seen).or_else(|| complaint(&seen.upgrade_task)).or_else(|| seen.pods.iter().find_map(pod_end));
     let told: Vec<String> = said.into_iter().chain(seen.pods.iter().find_map(ended_by_its_node)).collect();
-    let why = if told.is_empty() { format!("the Job failed: {reason}: {message}") } else { told.join("; ") };
+    let why = if told.is_empty() {
+        let last = executor_says(seen).map_or(String::new(), |doing| format!("; last: {doing}"));
+        format!("the Job failed: {reason}: {message}{last}")
+    } else {
+        told.join("; ")
+    };
     if reason == "DeadlineExceeded" {
         let why = why + &held_up_last(attempt, seen);
-        return after_the_fact(FailureClass::Deadline, from, to, resource, why);
+        return after_the_fact(FailureClass::Deadline, from, to, seen, why);
     }
-    after_the_fact(FailureClass::Job, from, to, resource, why)
+    after_the_fact(FailureClass::Job, from, to, seen, why)
 }
 
 pub(super) fn judge_suspended(attempt: &Attempt, from: &Version, to: &Version, seen: &Observation) -> Step {
     if let Some(CancelCause::Busy { by }) = &attempt.cancelled {
         return Step::End(Outcome::NotBegun { reason: format!("{by} is working on it") });
     }
-    let Some(resource) = &seen.resource else { return read_the_resource() };
     let (class, why) = match &attempt.cancelled {
         Some(CancelCause::Deadline) => {
             let last = last_words(seen).or_else(|| complaint(&seen.upgrade_task));
@@ -84,7 +87,7 @@ pub(super) fn judge_suspended(attempt: &Attempt, from: &Version, to: &Version, s
             (FailureClass::Cancelled, format!("somebody suspended Job {}", attempt.job_name))
         }
     };
-    after_the_fact(class, from, to, resource, why)
+    after_the_fact(class, from, to, seen, why)
 }
 
 pub(super) fn judge_lost(
@@ -97,8 +100,7 @@ pub(super) fn judge_lost(
     if let Some(wait) = while_a_pod_lives(attempt, why, seen, now) {
         return wait;
     }
-    let Some(resource) = &seen.resource else { return read_the_resource() };
-    after_the_fact(FailureClass::Lost, from, to, resource, why.to_owned())
+    after_the_fact(FailureClass::Lost, from, to, seen, why.to_owned())
 }
 
 /// The Job is over, and a Pod of it is not: it may still be at work, and nothing else may start. That is no failure before
@@ -112,13 +114,16 @@ fn while_a_pod_lives(attempt: &Attempt, what: &str, seen: &Observation, now: Tim
 }
 
 /// A Job that did not complete proves nothing, even where the resource is at the target: steps after the version's
-/// may be missing. Another attempt is quick then, and finishes what was left.
-fn after_the_fact(class: FailureClass, from: &Version, to: &Version, resource: &ResourceSeen, why: String) -> Step {
-    match resource {
-        ResourceSeen::Gone => failed(FailureClass::Vanished, format!("{why}; the resource is gone")),
-        ResourceSeen::Found(state) => match state.standing(from, to) {
-            Standing::AtTarget => failed(class, format!("{why}; at target, last steps not proven")),
-            Standing::Before | Standing::Drifted(_) => failed(class, why),
+/// may be missing. Another attempt is quick then, and finishes what was left. What was left half-done is told where no
+/// executor of our own told it.
+fn after_the_fact(class: FailureClass, from: &Version, to: &Version, seen: &Observation, why: String) -> Step {
+    match &seen.resource {
+        None => read_the_resource(),
+        Some(ResourceSeen::Gone) => failed(FailureClass::Vanished, format!("{why}; the resource is gone")),
+        Some(ResourceSeen::Found(state)) => match (state.standing(from, to), &state.half_done) {
+            (Standing::AtTarget, _) => failed(class, format!("{why}; at target, last steps not proven")),
+            (_, Some(left)) if last_words(seen).is_none() => failed(class, format!("{why}; left half-done: {left}")),
+            (Standing::Before | Standing::Drifted(_), _) => failed(class, why),
         },
     }
 }

@@ -202,16 +202,20 @@ fn while_it_runs(
 
 /// What keeps its Pod from running, if anything is seen to; else what the executor says it does.
 fn doing(attempt: &Attempt, seen: &Observation) -> String {
-    let said = || match &seen.upgrade_task {
-        UpgradeTaskSeen::Ours { status, .. } => outcome::doing(status),
-        UpgradeTaskSeen::Absent | UpgradeTaskSeen::Other { .. } => None,
-    };
     let held_up = held_up(attempt, seen).or_else(|| {
         // A Job that its deadline ends loses its Pod a moment before it says so: nothing newer is known then.
         let gone = seen.pods.iter().all(|pod| pod.has_ended() || pod.leaves_at.is_some()) && nobody_worked(seen);
         attempt.held_up.clone().filter(|_| gone)
     });
-    held_up.or_else(said).unwrap_or_else(|| format!("Job {} runs", attempt.job_name))
+    held_up.or_else(|| executor_says(seen)).unwrap_or_else(|| format!("Job {} runs", attempt.job_name))
+}
+
+/// What the executor says that it does.
+fn executor_says(seen: &Observation) -> Option<String> {
+    match &seen.upgrade_task {
+        UpgradeTaskSeen::Ours { status, .. } => outcome::doing(status),
+        UpgradeTaskSeen::Absent | UpgradeTaskSeen::Other { .. } => None,
+    }
 }
 
 /// What keeps the Job's Pod from running now. Of a Pod that was told to leave, the kubelet says that its container is

@@ -61,6 +61,7 @@ fn resource(version: &str) -> ResourceSeen {
         rolled_out: Condition::Holds,
         healthy: Condition::Holds,
         load: Condition::Holds,
+        half_done: None,
         settled: Condition::Holds,
     })
 }
@@ -245,6 +246,25 @@ fn a_failed_job_fails_with_the_last_step_else_the_pods_end_else_the_condition() 
     saw.pods[0].termination = Some(words.to_message());
     let said = reason_of(step(&attempt(Some(UID)), &saw)).1;
     assert_eq!(said, "REPLICA_UPGRADE on StatefulSet/pvc-1-rep; look at the Pod's events");
+}
+
+#[test]
+fn an_executor_that_waited_for_ever_is_told_of_by_its_last_step_and_by_what_it_left() {
+    let mut saw =
+        seen(JobSeen::Failed { uid: UID.into(), reason: "DeadlineExceeded".into(), message: "too long".into() });
+    let ResourceSeen::Found(mut left) = resource("3.5.0") else { unreachable!("it is there") };
+    left.half_done = Some("JivaVolume/pvc-1 wants 3.6.0 and is at 3.5.0 (invalid current version)".into());
+    saw.resource = Some(ResourceSeen::Found(left));
+    let waiting = StepStatus { step: "TARGET_UPGRADE".into(), phase: "Waiting".into(), ..StepStatus::default() };
+    let status = UpgradeTaskStatus { upgrade_detailed_statuses: vec![waiting], ..UpgradeTaskStatus::default() };
+    saw.upgrade_task = UpgradeTaskSeen::Ours { uid: "u".into(), status };
+    let (class, reason) = reason_of(step(&attempt(Some(UID)), &saw));
+    assert_eq!(class, FailureClass::Deadline);
+    assert_eq!(
+        reason,
+        "the Job failed: DeadlineExceeded: too long; last: TARGET_UPGRADE is under way; left half-done: \
+         JivaVolume/pvc-1 wants 3.6.0 and is at 3.5.0 (invalid current version)"
+    );
 }
 
 #[test]
