@@ -3,7 +3,7 @@
 //! `official/<kind>.txt` lists what OpenEBS's executors changed on the very objects of these tests. What ours changes
 //! otherwise is in [`OTHERWISE`], each with the reason why; anything else fails.
 //!
-//! `FLEETLIFT_OFFICIAL=FOLDER` writes the lists anew: the programs `upgrade` (openebs/upgrade) and `m-upgrade`
+//! `FLEETLIFT_OFFICIAL=FOLDER` writes the lists anew: the programs `upgrade-3.6.0` (openebs/upgrade) and `m-upgrade-2.12.2`
 //! (openebs/maya) of that folder are run with the kubeconfig named by `KUBECONFIG`. The legacy Jiva volume's Service
 //! must be reachable for that.
 
@@ -257,7 +257,8 @@ async fn by_the_official(scene: Scene, folder: &Path) -> BTreeSet<String> {
     let site = scene.site().await;
     scene.order(&site).await;
     let before = objects(&site).await;
-    let program = folder.join(if kinds::of(site.resource.kind).line == Line::Legacy { "m-upgrade" } else { "upgrade" });
+    let name = if kinds::of(site.resource.kind).line == Line::Legacy { "m-upgrade" } else { "upgrade" };
+    let program = folder.join(format!("{name}-{}", site.to));
     let kubeconfig = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(kubeconfig.path(), site.cluster.admin_kubeconfig()).unwrap();
     let mut command = tokio::process::Command::new(program);

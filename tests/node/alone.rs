@@ -10,7 +10,9 @@ use kube::api::ListParams;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use tokio::task::JoinHandle;
 
+use crate::attempt::IMAGE;
 use crate::each_kind::EachKind;
+use crate::hub::ours;
 use crate::operators::Answer;
 use crate::real_node::RealNode;
 use crate::support::TestCluster;
@@ -51,7 +53,7 @@ impl Drop for Saboteur {
 #[ignore = "needs a real node: tests/node/run"]
 async fn a_kubelet_that_is_killed_in_each_step_of_each_kind_costs_no_attempt() {
     let node = RealNode::shared().await;
-    let EachKind { cluster, hub, plan, .. } = &EachKind::awaits(1).await;
+    let EachKind { cluster, hub, plan, .. } = &EachKind::awaits(&ours(IMAGE), 1).await;
     let saboteur = Saboteur::at_work(cluster, node);
     hub.ok(&["rollout", "start", plan]);
     assert_eq!(hub.verdict().0, "succeeded", "{}", hub.explain());

@@ -3,7 +3,6 @@
 use fleetlift::domain::ResourceKind;
 use tokio::task::JoinHandle;
 
-use crate::attempt::IMAGE;
 use crate::hub::{CALM, Hub};
 use crate::operators::Operators;
 use crate::real_node::follow_controller;
@@ -20,8 +19,8 @@ pub struct EachKind {
 }
 
 impl EachKind {
-    /// Arranged, registered and planned; each task gets so many attempts.
-    pub async fn awaits(attempts: u32) -> Self {
+    /// Arranged, registered and planned; each task gets so many attempts of `executor`.
+    pub async fn awaits(executor: &str, attempts: u32) -> Self {
         let cluster = TestCluster::new().await;
         let named = |engine: &str| format!("{engine}-{}", cluster.namespace);
         let (jiva, cstor, legacy_jiva, legacy_cstor, claim) =
@@ -40,7 +39,7 @@ impl EachKind {
         let routes = follow_controller(&cluster, &cluster.namespace, &legacy_jiva);
         let operators = Operators::looking_every(CALM, &cluster);
         let hub = Hub::over(&cluster);
-        hub.register(&cluster, to, IMAGE, "10m", attempts).await;
+        hub.register(&cluster, to, executor, "10m", attempts).await;
         let all = ["cspc-a", &claim, &cstor, &jiva, &legacy_cstor, &legacy_jiva];
         let plan = hub.plan(&all, ResourceKind::ALL.len());
         Self { cluster, hub, plan, _operators: operators, _routes: routes }

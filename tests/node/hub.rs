@@ -45,12 +45,13 @@ impl Hub {
         self.place.ok(&arguments).json()
     }
 
-    /// Registers the cluster with the hub's account's token, and applies a fleet of one group to it.
-    pub async fn register(&self, cluster: &TestCluster, to: &str, image: &str, deadline: &str, attempts: u32) {
+    /// Registers the cluster with the hub's account's token, and applies a fleet of one group to it, for which `executor`
+    /// works.
+    pub async fn register(&self, cluster: &TestCluster, to: &str, executor: &str, deadline: &str, attempts: u32) {
         let kubeconfig = self.place.write("berlin.yaml", &cluster.hub_kubeconfig().await);
         let add = ["cluster", "add", CLUSTER, "--kubeconfig", &kubeconfig, "--namespace", &cluster.namespace];
         self.ok(&[&add[..], &["--label", "tier=store"]].concat());
-        let fleet = self.place.write("fleet.yaml", &fleet(to, image, deadline, attempts));
+        let fleet = self.place.write("fleet.yaml", &fleet(to, executor, deadline, attempts));
         self.ok(&["fleet", "apply", &fleet]);
         self.ok(&["cluster", "resources", CLUSTER, "--refresh"]);
     }
@@ -90,8 +91,13 @@ impl Hub {
     }
 }
 
+/// Ours, in that image, as a fleet's config says it.
+pub fn ours(image: &str) -> String {
+    format!("{{use: fleetlift, image: '{image}'}}")
+}
+
 /// A fleet as a user writes it: one group, one wave.
-fn fleet(to: &str, image: &str, deadline: &str, attempts: u32) -> String {
+fn fleet(to: &str, executor: &str, deadline: &str, attempts: u32) -> String {
     format!(
         "
 apiVersion: fleetlift.io/v1
@@ -102,7 +108,7 @@ spec:
   groups:
     - name: stores
       selector: tier=store
-      target: {{openebs: {to}, executor: {{use: fleetlift, image: '{image}'}}}}
+      target: {{openebs: {to}, executor: {executor}}}
       strategy: careful
   strategies:
     - name: careful

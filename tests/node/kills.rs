@@ -14,7 +14,9 @@ use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 use tokio::task::JoinHandle;
 
+use crate::attempt::IMAGE;
 use crate::each_kind::EachKind;
+use crate::hub::ours;
 use crate::real_node::RealNode;
 use crate::support::TestCluster;
 use crate::support::seed::{Seed, rounds};
@@ -24,10 +26,11 @@ const KILLS: u64 = 8;
 /// The most that a fleet's config gives one task.
 const ATTEMPTS: u32 = 20;
 /// The most kills in one cluster, so that its rollout ends in time.
-const KILLS_OF_CLUSTER: u64 = 40;
+const KILLS_OF_CLUSTER: u64 = 50;
 const PATIENCE: Duration = Duration::from_mins(20);
-/// The longest that an executor lives before it is killed; undisturbed ones take about as long.
-const LONGEST_MS: u64 = 15_000;
+/// The longest that an executor lives before it is killed: half as long as an undisturbed one, so that some have several
+/// who follow them.
+const LONGEST_MS: u64 = 4_000;
 
 /// Kills the executor in each Pod of the hub's Jobs some moment after it began.
 struct Killer {
@@ -117,7 +120,7 @@ async fn is_told(tasks: &Api<UpgradeTask>, pod: &Pod) {
 
 /// One resource of each kind in one cluster, killed up to `at_most` times; says how often each was.
 async fn killed(at_most: u64, seed: Seed) -> BTreeMap<String, u32> {
-    let EachKind { cluster, hub, plan, .. } = &EachKind::awaits(ATTEMPTS).await;
+    let EachKind { cluster, hub, plan, .. } = &EachKind::awaits(&ours(IMAGE), ATTEMPTS).await;
     let killer = Killer::at_work(cluster, at_most, seed);
     hub.ok(&["rollout", "start", plan]);
     let status = hub.place.finished_within(PATIENCE);
@@ -142,11 +145,15 @@ async fn each_kind_is_upgraded_however_often_its_executor_is_killed() {
     let mut left = rounds("FLEETLIFT_KILLS", KILLS);
     let mut seed = Seed::or(u64::from(std::process::id()));
     while left > 0 {
-        // Two at once where one would not do.
-        let (one, other) = (left.min(KILLS_OF_CLUSTER), left.saturating_sub(KILLS_OF_CLUSTER).min(KILLS_OF_CLUSTER));
-        let (one, other) = (killed(one, seed.branch()), killed(other, seed.branch()));
-        let kills = if left > KILLS_OF_CLUSTER { tokio::join!(one, other) } else { (one.await, BTreeMap::new()) };
+        // Two at once where one would not do; each waits in a thread of its own.
+        let shares = [left.min(KILLS_OF_CLUSTER), left.saturating_sub(KILLS_OF_CLUSTER).min(KILLS_OF_CLUSTER)];
+        let wanted = shares.into_iter().filter(|share| *share > 0);
+        let clusters: Vec<_> = wanted.map(|share| tokio::spawn(killed(share, seed.branch()))).collect();
+        let mut kills = Vec::new();
+        for cluster in clusters {
+            kills.push(cluster.await.unwrap());
+        }
         println!("killed: {kills:?}");
-        left -= [kills.0, kills.1].into_iter().flat_map(BTreeMap::into_values).map(u64::from).sum::<u64>();
+        left -= kills.into_iter().flat_map(BTreeMap::into_values).map(u64::from).sum::<u64>();
     }
 }

@@ -16,6 +16,7 @@ mod each_kind;
 mod hub;
 mod kills;
 mod kubectl;
+mod official;
 #[path = "../executor/operators.rs"]
 #[allow(dead_code, reason = "each test binary uses its own part")]
 mod operators;

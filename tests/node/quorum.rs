@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use crate::attempt::IMAGE;
-use crate::hub::{CALM, Hub};
+use crate::hub::{CALM, Hub, ours};
 use crate::operators::Operators;
 use crate::real_node::RealNode;
 use crate::support::{TestCluster, openebs};
@@ -159,7 +159,7 @@ async fn a_volume_in_use_keeps_a_pool_while_replicas_rebuild() {
     let operators = Operators::looking_every(CALM, &cluster);
     operators.rebuild_for(REBUILD_ROUNDS);
     let hub = Hub::over(&cluster);
-    hub.register(&cluster, "3.6.0", IMAGE, "10m", 1).await;
+    hub.register(&cluster, "3.6.0", &ours(IMAGE), "10m", 1).await;
     let plan = hub.place.file("plan.json").display().to_string();
     let planned = hub.ok(&["plan", "--group", "stores", "--out", &plan]);
     assert!(planned.contains("4 tasks") && planned.contains("till-0"), "{planned}");

@@ -75,9 +75,11 @@ impl RealNode {
         let node = Self { shepherd: Mutex::new(Shepherd::over(&folder, "containerd")) };
         let socket = file("containerd.sock");
         until("containerd answers", || async { ctr(&socket, &["version"]).then_some(()) }).await;
-        for image in ["executor.tar", "pause.tar", "idle.tar"] {
-            let image = variable("FLEETLIFT_NODE_IMAGES").join(image).display().to_string();
-            assert!(ctr(&socket, &["images", "import", "--no-unpack", &image]), "{image} can be imported");
+        for image in fs::read_dir(variable("FLEETLIFT_NODE_IMAGES")).unwrap() {
+            let image = image.unwrap().path();
+            let archive = image.extension().is_some_and(|extension| extension == "tar");
+            let imported = || ctr(&socket, &["images", "import", "--no-unpack", &image.display().to_string()]);
+            assert!(!archive || imported(), "{} can be imported", image.display());
         }
         route_to_service("10.96.0.1", 443, plane.server().trim_start_matches("https://"));
         node.order("start kubelet");

@@ -9,7 +9,7 @@ use kube::api::{Api, DeleteParams, EvictParams, ListParams, Patch, PatchParams, 
 use serde_json::{Value, json};
 
 use crate::attempt::IMAGE;
-use crate::hub::{CALM, CLUSTER, Hub};
+use crate::hub::{CALM, CLUSTER, Hub, ours};
 use crate::operators::{Answer, Operators};
 use crate::real_node::RealNode;
 use crate::support::crds::UpgradeTaskSchema;
@@ -29,15 +29,16 @@ pub struct Trouble {
 impl Trouble {
     /// With a volume of one replica, whose upgrade gets so much time and so many attempts.
     pub async fn awaits(deadline: &str, attempts: u32) -> Self {
-        Self::with_image(IMAGE, deadline, attempts).await
+        Self::of(&ours(IMAGE), deadline, attempts).await
     }
 
-    async fn with_image(image: &str, deadline: &str, attempts: u32) -> Self {
+    /// The same, by another executor.
+    pub async fn of(executor: &str, deadline: &str, attempts: u32) -> Self {
         RealNode::shared().await;
-        Self::on(TestCluster::new().await, image, deadline, attempts).await
+        Self::on(TestCluster::new().await, executor, deadline, attempts).await
     }
 
-    async fn on(cluster: TestCluster, image: &str, deadline: &str, attempts: u32) -> Self {
+    async fn on(cluster: TestCluster, executor: &str, deadline: &str, attempts: u32) -> Self {
         let cluster = Arc::new(cluster);
         let volume = format!("pvc-{}", cluster.namespace);
         let objects = openebs::on(&cluster);
@@ -46,7 +47,7 @@ impl Trouble {
         openebs::all_rolled_out(&cluster).await;
         let operators = Operators::looking_every(CALM, &cluster);
         let hub = Hub::over(&cluster);
-        hub.register(&cluster, TO, image, deadline, attempts).await;
+        hub.register(&cluster, TO, executor, deadline, attempts).await;
         Self { cluster, operators, hub, volume }
     }
 
@@ -80,7 +81,7 @@ impl Trouble {
     }
 
     /// The rollout failed; gives the result's reason.
-    fn ends_failed(&self, attempts: u32) -> String {
+    pub fn ends_failed(&self, attempts: u32) -> String {
         let (verdict, result) = self.hub.verdict();
         let seen = (verdict.as_str(), &result["outcome"], &result["attempts"]);
         assert_eq!(seen, ("failed", &json!("failed"), &json!(attempts)), "{result:#}\n{}", self.hub.explain());
@@ -157,7 +158,7 @@ async fn a_deleted_and_an_evicted_pod_cost_an_attempt_each_and_the_third_finishe
 #[ignore = "needs a real node: tests/node/run"]
 async fn an_image_that_cannot_be_pulled_is_named_meanwhile_and_in_the_result() {
     let image = IMAGE.replace(":test", ":missing");
-    let trouble = Trouble::with_image(&image, "30s", 1).await;
+    let trouble = Trouble::of(&ours(&image), "30s", 1).await;
     trouble.start();
     trouble.hub.explains(&["ImagePull", &image]);
     let reason = trouble.ends_failed(1);
@@ -206,7 +207,7 @@ async fn without_the_definition_of_upgrade_tasks_nothing_is_made_and_the_remedy_
     let cluster = TestCluster::alone(UpgradeTaskSchema::Fleetlift).await;
     // No executor will run here: a played node does.
     let _node = Node::join(&cluster).await;
-    let trouble = Trouble::on(cluster, IMAGE, "3m", 1).await;
+    let trouble = Trouble::on(cluster, &ours(IMAGE), "3m", 1).await;
     let definitions: Api<kube::api::DynamicObject> = trouble.cluster.like(
         &json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": ""}}),
     );
