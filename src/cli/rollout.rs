@@ -41,8 +41,8 @@ pub enum RolloutCommand {
         /// Every cluster of it
         #[arg(long, short)]
         clusters: bool,
-        /// Only its clusters in this state: pending, running, deferred, succeeded, failed or skipped
-        #[arg(long, requires = "clusters")]
+        /// Every cluster of it in this state: pending, running, deferred, succeeded, failed or skipped
+        #[arg(long)]
         state: Option<String>,
     },
     /// Follow a rollout until it is over
@@ -222,7 +222,7 @@ async fn show(
     state: Option<String>,
 ) -> anyhow::Result<Ended> {
     let path = format!("rollouts/{}", segment(rollout));
-    if clusters {
+    if clusters || state.is_some() {
         let query: Vec<(&str, String)> = state.into_iter().map(|state| ("state", state)).collect();
         let targets: Vec<TargetView> = client.list(&format!("{path}/targets"), &query).await?;
         output.list(&targets, &TARGETS)?;

@@ -15,7 +15,6 @@ fn usage_errors_end_with_two_and_failures_with_one() {
         &["plan", "--at", "tomorrow"][..],
         &["cluster", "label", "berlin", "site"],
         &["cluster", "import", ".", "--label", "site"],
-        &["rollout", "status", "--state", "failed"],
     ] {
         assert_eq!(bare(folder.path(), usage).code, 2, "{usage:?}");
     }

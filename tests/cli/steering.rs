@@ -43,8 +43,7 @@ fn a_rollout_that_failed_succeeds_when_its_cluster_is_repaired_and_tried_again()
     let failed = daemon.ok(&["rollout", "status", &rollout, "-o", "json"]).json();
     assert_eq!((&failed["verdict"], &failed["waves"][0]["targets"]["failed"]), (&"failed".into(), &1.into()));
 
-    let clusters =
-        |state: &str| daemon.ok(&["rollout", "status", &rollout, "--clusters", "--state", state, "-o", "json"]).json();
+    let clusters = |state: &str| daemon.ok(&["rollout", "status", &rollout, "--state", state, "-o", "json"]).json();
     assert_eq!(clusters("failed").as_array().map(Vec::len), Some(1), "{}", clusters("failed"));
     assert_eq!(clusters("failed")[0]["cluster"], "edge-00001");
     assert_eq!(clusters("deferred"), serde_json::json!([]));
