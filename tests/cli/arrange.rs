@@ -14,7 +14,8 @@ use kube::{Api, Client, Config};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_fleetlift");
+/// The program under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_fleetlift");
 
 /// How long anything may take that takes a second on a machine that has nothing else to do.
 pub const LONG: Duration = Duration::from_mins(1);

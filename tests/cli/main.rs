@@ -10,4 +10,5 @@ mod metrics;
 mod steering;
 mod story;
 mod telemetry;
+mod unit;
 mod waiver;
