@@ -1,4 +1,5 @@
-//! Every query of every panel of the dashboard, executed by a real Prometheus against a daemon with a rollout under way.
+//! Every query of every panel of the dashboard, executed by a real Prometheus against a daemon with a rollout under way;
+//! and the alerts, each in the moment before and after it must fire.
 
 use std::fs;
 use std::net::TcpListener;
@@ -58,11 +59,27 @@ impl Prometheus {
     }
 }
 
-/// Title and query of each target of each panel.
+/// The one that no simulated cluster has: their credentials never end.
+const NEVER_SIMULATED: &str = "fleetlift_cluster_credential_expiry_timestamp_seconds";
+
+/// The metrics that alerts are made from.
+fn watched() -> Vec<(String, String)> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/prometheus/alerts.yaml");
+    let rules: Value = serde_saphyr::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    let rules = rules["groups"][0]["rules"].as_array().unwrap();
+    let words = rules.iter().flat_map(|rule| {
+        let (alert, query) = (rule["alert"].as_str().unwrap(), rule["expr"].as_str().unwrap());
+        query.split(|mark: char| !mark.is_ascii_lowercase() && mark != '_').map(move |word| (alert.to_owned(), word))
+    });
+    let metrics = words.filter(|(_, word)| word.starts_with("fleetlift_") && *word != NEVER_SIMULATED);
+    metrics.map(|(alert, word)| (alert, word.to_owned())).collect()
+}
+
+/// Title and query of each target of each panel, and the metrics of each alert.
 fn queries() -> Vec<(String, String)> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/grafana/fleetlift.json");
     let dashboard: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
-    let mut queries = Vec::new();
+    let mut queries = watched();
     for panel in dashboard["panels"].as_array().unwrap() {
         for target in panel["targets"].as_array().unwrap() {
             let query = target["expr"].as_str().unwrap().replace("$__rate_interval", "30s");
@@ -105,4 +122,12 @@ fn no_panel_of_the_dashboard_is_empty_while_a_rollout_is_under_way() {
         let filled = prometheus.query("fleetlift_slot_fill_seconds_count > 0");
         filled.is_some_and(|series| !series.is_empty())
     });
+}
+
+#[test]
+fn each_alert_fires_when_it_must_and_not_before() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/alerts.yaml");
+    let tested = Command::new("promtool").args(["test", "rules"]).arg(file).output();
+    let tested = tested.expect("promtool is installed (tests/run does it)");
+    assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stderr));
 }
