@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::operators::Operators;
+use crate::operators::{Operators, named_after};
 use crate::support::node::JIVA_CONTROLLER_IP;
 use crate::support::{Node, TestCluster, openebs};
 
@@ -223,7 +223,7 @@ impl Waiting {
             };
             for object in listed {
                 let name = object.metadata.name.clone().unwrap_or_default();
-                if object.metadata.namespace.is_none() && !name.contains(&self.cluster.namespace) {
+                if object.metadata.namespace.is_none() && !named_after(&self.cluster.namespace, &name) {
                     continue;
                 }
                 let label = object.metadata.labels.and_then(|labels| labels.get("openebs.io/version").cloned());

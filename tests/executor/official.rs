@@ -20,6 +20,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::arrange::{Home, Site, text};
+use crate::operators::named_after;
 use crate::support::openebs;
 
 /// Every kind of object that an upgrade could touch; the last two are cluster-wide.
@@ -176,7 +177,7 @@ async fn note(site: &Site, example: &Value, seen: &mut BTreeMap<String, BTreeMap
     let home = example.pointer("/metadata/namespace").map(text);
     for object in site.cluster.like(example).list(&ListParams::default()).await.unwrap() {
         let name = object.name_any();
-        if home.is_none() && !name.contains(&site.cluster.namespace) {
+        if home.is_none() && !named_after(&site.cluster.namespace, &name) {
             continue;
         }
         let mut object = serde_json::to_value(object).unwrap();

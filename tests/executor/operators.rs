@@ -41,6 +41,13 @@ pub enum Answer {
     Silence,
 }
 
+/// Cluster-wide objects of several tests lie beside each other: a claim ends in its cluster's namespace, its pools have
+/// the node's name behind that.
+pub fn named_after(namespace: &str, name: &str) -> bool {
+    let claim = format!("-{namespace}");
+    name.ends_with(&claim) || name.contains(&format!("{claim}-n"))
+}
+
 /// Operators at work; they stop with this value.
 pub struct Operators {
     shared: Arc<Mutex<Shared>>,
@@ -122,13 +129,6 @@ impl Worker {
         }
     }
 
-    /// Cluster-wide objects of several tests lie beside each other: a claim ends in its cluster's namespace, its pools
-    /// have the node's name behind that.
-    fn named_after_us(&self, name: &str) -> bool {
-        let claim = format!("-{}", self.namespace);
-        name.ends_with(&claim) || name.contains(&format!("{claim}-n"))
-    }
-
     fn api(&self, api_version: &str, kind: &str) -> Api<DynamicObject> {
         self.api_in(&self.namespace, api_version, kind)
     }
@@ -145,7 +145,7 @@ impl Worker {
     async fn look_after(&self, api: Api<DynamicObject>, kind: &str) -> kube::Result<()> {
         for object in api.list(&ListParams::default()).await? {
             let name = object.metadata.name.clone().unwrap_or_default();
-            let ours = object.metadata.namespace.is_some() || self.named_after_us(&name);
+            let ours = object.metadata.namespace.is_some() || named_after(&self.namespace, &name);
             let details = &object.data["versionDetails"];
             let desired = details["desired"].as_str().unwrap_or_default();
             if !ours || desired == details["status"]["current"].as_str().unwrap_or_default() {

@@ -25,8 +25,9 @@ use crate::support::seed::{Seed, rounds};
 const KILLS: u64 = 8;
 /// The most that a fleet's config gives one task.
 const ATTEMPTS: u32 = 20;
-/// The most kills in one cluster, so that its rollout ends in time.
-const KILLS_OF_CLUSTER: u64 = 50;
+/// The most kills in one cluster: about as many as there are moments for.
+const KILLS_OF_CLUSTER: u64 = 20;
+const CLUSTERS_AT_ONCE: usize = 4;
 const PATIENCE: Duration = Duration::from_mins(20);
 /// The longest that an executor lives before it is killed: half as long as an undisturbed one, so that some have several
 /// who follow them.
@@ -145,10 +146,14 @@ async fn each_kind_is_upgraded_however_often_its_executor_is_killed() {
     let mut left = rounds("FLEETLIFT_KILLS", KILLS);
     let mut seed = Seed::or(u64::from(std::process::id()));
     while left > 0 {
-        // Two at once where one would not do; each waits in a thread of its own.
-        let shares = [left.min(KILLS_OF_CLUSTER), left.saturating_sub(KILLS_OF_CLUSTER).min(KILLS_OF_CLUSTER)];
-        let wanted = shares.into_iter().filter(|share| *share > 0);
-        let clusters: Vec<_> = wanted.map(|share| tokio::spawn(killed(share, seed.branch()))).collect();
+        // Each waits in a thread of its own.
+        let mut clusters = Vec::new();
+        let mut wanted = left;
+        while wanted > 0 && clusters.len() < CLUSTERS_AT_ONCE {
+            let share = wanted.min(KILLS_OF_CLUSTER);
+            clusters.push(tokio::spawn(killed(share, seed.branch())));
+            wanted -= share;
+        }
         let mut kills = Vec::new();
         for cluster in clusters {
             kills.push(cluster.await.unwrap());
