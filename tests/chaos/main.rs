@@ -16,6 +16,7 @@ mod place;
 #[path = "../support/postgres.rs"]
 mod postgres;
 #[path = "../support/seed.rs"]
+#[expect(dead_code, reason = "a test over real clusters uses the rest")]
 mod seed;
 mod simulator;
 mod storm;
