@@ -1,8 +1,8 @@
 //! Executors in real Pods that are killed at any moment, and a real hub that starts the next attempt, until every kind is
 //! upgraded.
 //!
-//! `FLEETLIFT_KILLS=200` kills that often, over as many clusters with one resource of each kind as it takes;
-//! `FLEETLIFT_SEED` repeats the moments.
+//! By hand, for it takes long: `FLEETLIFT_KILLS=200 tests/node/run kills::` kills that often, over as many clusters with
+//! one resource of each kind as it takes; `FLEETLIFT_SEED` repeats the moments.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -123,7 +123,7 @@ async fn the_operators_story_ends_upgraded_on_a_real_node() {
     tokio::task::block_in_place(|| {
         until_or(
             "the canary waits for approval",
-            2 * LONG,
+            4 * LONG,
             || hub.place.status("latest")["waves"][0]["status"] == "awaiting_approval",
             || format!("{}\n{}", hub.explain(), hub.place.log()),
         );
