@@ -10,7 +10,6 @@ mod arrange;
 mod failures;
 mod kills;
 mod kinds;
-
 mod official;
 mod operators;
 mod resumption;
