@@ -13,6 +13,9 @@ use crate::store::{Store, StoreError};
 /// A connection that nobody used for so long is let go: a socket and some 50 KiB each.
 const KEPT_UNUSED: Duration = Duration::from_mins(1);
 
+/// The same once nothing more is done there: its inventory is read next, at once unless many are.
+const KEPT_AFTERWARDS: Duration = Duration::from_secs(3);
+
 /// Each cluster's credential is reported as used once for each purpose in this time, with a count.
 const REPORTED_EVERY: Duration = Duration::from_hours(1);
 
@@ -96,7 +99,8 @@ pub struct Connections {
 struct Kept {
     edge: Edge,
     row_version: i64,
-    used_at: Timestamp,
+    /// Unless it is used again.
+    until: Timestamp,
 }
 
 /// How often credentials were used since it was reported last. One row for each cluster and purpose that there was: a
@@ -167,8 +171,8 @@ impl Connections {
         };
         // A look at a cluster that nobody works on ends with its connection: thousands would be idle otherwise.
         if purpose == Purpose::Rollout {
-            lock(&self.kept)
-                .insert(cluster.id, Kept { edge: edge.clone(), row_version: cluster.version, used_at: now });
+            let kept = Kept { edge: edge.clone(), row_version: cluster.version, until: now + KEPT_UNUSED };
+            lock(&self.kept).insert(cluster.id, kept);
         }
         Ok(edge)
     }
@@ -225,16 +229,24 @@ impl Connections {
         lock(&self.kept).remove(&cluster);
     }
 
+    /// Nothing more is done in that cluster: its connection is kept for its next inventory, if that is soon.
+    pub fn done_with(&self, cluster: ClusterId) {
+        let now = self.around.clock.now();
+        if let Some(kept) = lock(&self.kept).get_mut(&cluster) {
+            kept.until = now + KEPT_AFTERWARDS;
+        }
+    }
+
     /// Lets those go that nobody used for a while.
     pub fn let_unused_go(&self) {
         let now = self.around.clock.now();
-        lock(&self.kept).retain(|_, kept| now.since(kept.used_at) < KEPT_UNUSED);
+        lock(&self.kept).retain(|_, kept| now < kept.until);
     }
 
     fn kept(&self, cluster: &Cluster, now: Timestamp) -> Option<Edge> {
         let mut kept = lock(&self.kept);
         let found = kept.get_mut(&cluster.id).filter(|kept| kept.row_version == cluster.version)?;
-        found.used_at = now;
+        found.until = now + KEPT_UNUSED;
         Some(found.edge.clone())
     }
 

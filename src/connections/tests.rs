@@ -5,8 +5,8 @@ use sqlx::Connection as _;
 
 use super::*;
 use crate::cluster::{AddressPolicy, Credential, Limits, Trust};
-use crate::domain::HubId;
 use crate::domain::cluster::{Reach, SealedCredential};
+use crate::domain::{Clock, HubId};
 use crate::metrics::Metrics;
 use crate::seal::{Keyring, SealingKey};
 use crate::store::{NewCluster, Options};
@@ -139,6 +139,38 @@ async fn a_key_that_this_daemon_lacks_is_nobodys_tampering() {
     let (refused, state) = place.connect().await;
     assert!(refused.is_some_and(|why| why.contains("was not given")), "another key opens nothing");
     assert_eq!(state, ClusterState::Active);
+}
+
+/// Shows what it is set to: seconds after the epoch.
+#[derive(Default)]
+struct Hand(std::sync::atomic::AtomicI64);
+
+impl Clock for Hand {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(std::sync::atomic::Ordering::Relaxed) * 1_000_000)
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_for_the_next_look_and_when_all_is_done_only_for_the_inventory() {
+    let mut place = Place::new().await;
+    let hand = Arc::new(Hand::default());
+    place.connections.around.clock = hand.clone();
+    let Place { connections, cluster, .. } = &place;
+    let kept_at = |seconds| {
+        hand.0.store(seconds, std::sync::atomic::Ordering::Relaxed);
+        connections.let_unused_go();
+        lock(&connections.kept).len()
+    };
+    connections.to(cluster, Purpose::Rollout).await.unwrap();
+    assert_eq!((kept_at(59), kept_at(60)), (1, 0));
+    connections.to(cluster, Purpose::Rollout).await.unwrap();
+    connections.done_with(cluster.id);
+    assert_eq!(kept_at(62), 1);
+    connections.to(cluster, Purpose::Inventory).await.unwrap();
+    assert_eq!(kept_at(65), 1, "it is being read");
+    connections.done_with(cluster.id);
+    assert_eq!(kept_at(68), 0);
 }
 
 #[test]

@@ -131,6 +131,9 @@ pub async fn take(
     match went {
         Ok(left) => {
             engine.connections.note_answer(&scene.cluster).await?;
+            if matches!(left, Left::Ended) {
+                engine.connections.done_with(scene.cluster.id);
+            }
             Ok(left)
         }
         Err(Broken::Store(error)) => Err(error),
