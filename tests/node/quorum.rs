@@ -20,8 +20,8 @@ use crate::support::{TestCluster, openebs};
 
 const POOLS: [&str; 2] = ["cspc-a-n1", "cspc-a-n2"];
 
-/// 20 s: longer than a pool's whole upgrade.
-const REBUILD_ROUNDS: u32 = 40;
+/// A minute, with the time that each look takes: several times as long as a pool's whole upgrade.
+const REBUILD_ROUNDS: u32 = 80;
 
 /// Looks on all the time, with an administrator's eyes, and writes down what must not be.
 struct Observer {
