@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 
 use crate::operators::{Operators, named_after};
 use crate::support::node::JIVA_CONTROLLER_IP;
+use crate::support::openebs::released::released;
 use crate::support::{Node, TestCluster, openebs};
 
 /// Faster than in a Pod, so that a test takes a second.
@@ -125,6 +126,48 @@ impl Waiting {
         }
         let operators = Operators::start(&cluster);
         Self { cluster, operators, resource, from, to }
+    }
+
+    /// The same as the operators of that release made it, with every field: pools end in `-a1b2` and `-c3d4`, Jiva volumes
+    /// have three replicas.
+    pub async fn released(cluster: TestCluster, kind: ResourceKind, from: &'static str) -> Self {
+        let to = if kinds::of(kind).line == kinds::Line::Legacy { "2.12.2" } else { "3.6.0" };
+        let (claim, volume) = (claim(&cluster), volume(&cluster));
+        let name = match kind {
+            ResourceKind::CstorPoolInstance => "cspc-a-a1b2".to_owned(),
+            ResourceKind::CstorPool => format!("{claim}-a1b2"),
+            _ => name_of(kind, &cluster.namespace),
+        };
+        let (operators, objects) = (openebs::on(&cluster), released(&cluster));
+        match kinds::of(kind).line {
+            kinds::Line::Legacy => operators.maya_apiserver(to).await,
+            kinds::Line::Csi => operators.csi_operators(to).await,
+        }
+        match kind {
+            ResourceKind::CstorPoolInstance | ResourceKind::CstorPoolCluster => {
+                objects.pool_cluster("cspc-a", from).await;
+                objects.cstor_volume(&volume, "cspc-a", from).await;
+            }
+            ResourceKind::CstorVolume => {
+                objects.pool_cluster("cspc-a", to).await;
+                objects.cstor_volume(&name, "cspc-a", from).await;
+            }
+            ResourceKind::JivaVolume => objects.jiva_volume(&name, from).await,
+            ResourceKind::CstorPool | ResourceKind::StoragePoolClaim => {
+                objects.storage_pool_claim(&claim, from).await;
+                objects.legacy_cstor_volume(&volume, &claim, from).await;
+            }
+            ResourceKind::LegacyCstorVolume => {
+                objects.storage_pool_claim(&claim, to).await;
+                objects.legacy_cstor_volume(&name, &claim, from).await;
+            }
+            ResourceKind::LegacyJivaVolume => {
+                objects.legacy_jiva_volume(&name, from).await;
+                bind_claims_namespace(&cluster).await;
+            }
+        }
+        let operators = Operators::start(&cluster);
+        Self { cluster, operators, resource: ResourceRef { kind, name }, from, to }
     }
 
     /// A Jiva volume from before 1.9 with a replica on each of these nodes, made in `home`.
@@ -302,6 +345,17 @@ impl Site {
         let cluster = TestCluster::new().await;
         let node = Node::join(&cluster).await;
         Self::of(Waiting::since(cluster, kind, from, jiva_replicas(kind)).await, node, None).await
+    }
+
+    /// With a resource as the operators of that release made it, on the shared control plane.
+    pub async fn released(kind: ResourceKind, from: &'static str) -> Self {
+        let cluster = TestCluster::new().await;
+        let node = Node::join(&cluster).await;
+        let claims_node = Node::join_for(&cluster, &cluster.claims_namespace).await;
+        let waiting = Waiting::released(cluster, kind, from).await;
+        let site = Self::of(waiting, node, Some(claims_node)).await;
+        site.replicas_are(&["RW"; 3]);
+        site
     }
 
     /// With a Jiva volume from before 1.9, on the shared control plane, under the executor's rights.

@@ -42,10 +42,10 @@ pub enum Answer {
 }
 
 /// Cluster-wide objects of several tests lie beside each other: a claim ends in its cluster's namespace, its pools have
-/// the node's name behind that.
+/// a part of their own behind that.
 pub fn named_after(namespace: &str, name: &str) -> bool {
     let claim = format!("-{namespace}");
-    name.ends_with(&claim) || name.contains(&format!("{claim}-n"))
+    name.ends_with(&claim) || name.contains(&format!("{claim}-"))
 }
 
 /// Operators at work; they stop with this value.

@@ -144,6 +144,30 @@ impl TestCluster {
         apply(&self.client, object).await;
     }
 
+    /// Claim `name` in `namespace`, bound to a volume of `source`, before anybody asks for it: no controller here binds
+    /// volumes. `spec` is the claim's.
+    pub async fn provide(&self, namespace: &str, name: &str, spec: &Value, source: &Value) {
+        let volume = format!("{namespace}-{name}");
+        let mut claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": {"name": name, "namespace": namespace, "annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
+            "spec": spec});
+        claim["spec"]["volumeName"] = volume.as_str().into();
+        self.apply(&claim).await;
+        let claims = self.like(&claim);
+        let bound = Patch::Merge(json!({"status": {"phase": "Bound", "accessModes": spec["accessModes"],
+            "capacity": spec["resources"]["requests"]}}));
+        let claim = claims.patch_status(name, &PatchParams::default(), &bound).await.expect("it is there");
+        let mut volume = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": volume},
+            "spec": {"capacity": spec["resources"]["requests"], "accessModes": spec["accessModes"],
+                "storageClassName": spec["storageClassName"], "persistentVolumeReclaimPolicy": "Retain",
+                "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": namespace, "name": name,
+                    "uid": claim.metadata.uid}}});
+        if let (Value::Object(spec), Value::Object(source)) = (&mut volume["spec"], source.clone()) {
+            spec.extend(source);
+        }
+        self.apply(&volume).await;
+    }
+
     /// Merges `patch` into an object of OpenEBS's namespace.
     pub async fn merge(&self, api_version: &str, kind: &str, name: &str, patch: &Value) {
         self.kind(api_version, kind)

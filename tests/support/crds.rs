@@ -94,7 +94,7 @@ const KINDS: &[Kind] = &[
     namespaced("cstor.openebs.io", &["v1"], "cstorbackups", "CStorBackup"),
     namespaced("cstor.openebs.io", &["v1"], "cstorrestores", "CStorRestore"),
     namespaced("cstor.openebs.io", &["v1"], "cstorcompletedbackups", "CStorCompletedBackup"),
-    namespaced("openebs.io", &["v1"], "jivavolumes", "JivaVolume"),
+    namespaced("openebs.io", &["v1", "v1alpha1"], "jivavolumes", "JivaVolume"),
     namespaced("openebs.io", &["v1alpha1"], "cstorvolumes", "CStorVolume"),
     namespaced("openebs.io", &["v1alpha1"], "cstorvolumereplicas", "CStorVolumeReplica"),
     namespaced("openebs.io", &["v1alpha1"], "cstorbackups", "CStorBackup"),

@@ -5,6 +5,7 @@ mod cstor_volume;
 mod jiva_volume;
 mod legacy;
 mod pool_cluster;
+pub mod released;
 pub mod upgrade_task;
 mod upgraded;
 pub mod workload;
