@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::each_kind::EachKind;
+use crate::each_kind::{EachKind, TASKS};
 use crate::operators::Answer;
 use crate::real_node::RealNode;
 use crate::support::TestCluster;
@@ -38,7 +38,7 @@ async fn each_kind_is_upgraded() {
     let status = hub.place.finished_within(PATIENCE);
     assert_eq!(hub.verdict_of(&status).0, "succeeded", "{}", hub.explain());
     let results = hub.json(&["result", "list", "latest"]);
-    assert_eq!(results.as_array().unwrap().len(), 8);
+    assert_eq!(results.as_array().unwrap().len(), TASKS);
     for result in results.as_array().unwrap() {
         assert_eq!((&result["outcome"], &result["attempts"]), (&json!("succeeded"), &json!(1)), "{result:#}");
     }

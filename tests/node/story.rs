@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::ListParams;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::attempt::IMAGE;
 use crate::hub::{CALM, CLUSTER, Hub};
@@ -13,6 +14,7 @@ use crate::kubectl::Kubectl;
 use crate::operators::Operators;
 use crate::real_node::RealNode;
 use crate::support::hub::{BINARY, LONG, until_or};
+use crate::support::openebs::released::released_on_one_node;
 use crate::support::{TestCluster, openebs};
 
 const FROM: &str = "2.11.0";
@@ -20,10 +22,10 @@ const TO: &str = "2.12.2";
 
 /// What is in the cluster, in the order in which it is upgraded: pools, their parents, volumes.
 const PLANNED: [&str; 9] = [
-    "cstorPoolInstance/cspc-a-n1",
-    "cstorPoolInstance/cspc-a-n2",
-    "cstorPool/spc-storage-n1",
-    "cstorPool/spc-storage-n2",
+    "cstorPoolInstance/cspc-a-a1b2",
+    "cstorPoolInstance/cspc-a-c3d4",
+    "cstorPool/spc-storage-a1b2",
+    "cstorPool/spc-storage-c3d4",
     "cstorPoolCluster/cspc-a",
     "storagePoolClaim/spc-storage",
     "cstorVolume/pvc-a",
@@ -64,26 +66,29 @@ spec:
     )
 }
 
-async fn cluster_at_work() -> (TestCluster, Operators) {
+/// As OpenEBS's operators made it.
+async fn cluster_at_work() -> (TestCluster, Operators, TempDir) {
     RealNode::shared().await;
     let cluster = TestCluster::untouched("storage", "fleetlift").await;
-    let objects = openebs::on(&cluster);
-    objects.csi_operators(TO).await;
-    objects.maya_apiserver(TO).await;
-    objects.pool_cluster("cspc-a", FROM, &["n1", "n2"]).await;
-    objects.cstor_volume("pvc-a", FROM, "cspc-a", &["cspc-a-n1", "cspc-a-n2"]).await;
-    objects.jiva_volume("pvc-b", FROM, 2).await;
-    objects.storage_pool_claim("spc-storage", FROM, &["n1", "n2"]).await;
-    objects.legacy_cstor_volume("pvc-c", FROM, &["spc-storage-n1", "spc-storage-n2"]).await;
+    let operators = openebs::on(&cluster);
+    operators.csi_operators(TO).await;
+    operators.maya_apiserver(TO).await;
+    let data = tempfile::tempdir().unwrap();
+    let objects = released_on_one_node(&cluster, data.path());
+    objects.pool_cluster("cspc-a", FROM).await;
+    objects.cstor_volume("pvc-a", "cspc-a", FROM).await;
+    objects.jiva_volume("pvc-b", FROM).await;
+    objects.storage_pool_claim("spc-storage", FROM).await;
+    objects.legacy_cstor_volume("pvc-c", "spc-storage", FROM).await;
     openebs::all_rolled_out(&cluster).await;
     let operators = Operators::looking_every(CALM, &cluster);
-    (cluster, operators)
+    (cluster, operators, data)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a real node: tests/node/run"]
 async fn the_operators_story_ends_upgraded_on_a_real_node() {
-    let (cluster, _operators) = cluster_at_work().await;
+    let (cluster, _operators, _data) = cluster_at_work().await;
     let hub = Hub::over(&cluster);
     let admin = hub.place.write("berlin.yaml", &cluster.admin_kubeconfig());
     let kubectl = Kubectl::with(&admin);

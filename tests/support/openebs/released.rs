@@ -85,7 +85,11 @@ impl Released<'_> {
             Some(service) => self.address(service).await,
             None => String::new(),
         };
-        for mut object in told(&address) {
+        let mut objects = told(&address);
+        if kind == "legacy-jiva" && self.data.is_some() {
+            leave_one_replica(&mut objects);
+        }
+        for mut object in objects {
             self.own(&mut object).await;
             if let Some(data) = self.data {
                 self.bring_together(&mut object, data).await;
@@ -140,6 +144,17 @@ impl Released<'_> {
                 let source = json!({"hostPath": {"path": data.join(&claimed), "type": "DirectoryOrCreate"}});
                 self.cluster.provide(&self.cluster.namespace, &claimed, &claim["spec"], &source).await;
             }
+        }
+    }
+}
+
+/// Replicas of a legacy Jiva volume never share a node; an upgrade sees to that, too.
+fn leave_one_replica(objects: &mut Vec<Value>) {
+    objects.retain(|object| !["-rep-2", "-rep-3"].iter().any(|replica| name_of(object).ends_with(replica)));
+    for variable in objects.iter_mut().filter_map(|object| object.pointer_mut("/spec/template/spec/containers/0/env/0"))
+    {
+        if variable["name"] == "REPLICATION_FACTOR" {
+            variable["value"] = "1".into();
         }
     }
 }
