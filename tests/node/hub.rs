@@ -97,7 +97,7 @@ pub fn ours(image: &str) -> String {
 }
 
 /// A fleet as a user writes it: one group, one wave.
-fn fleet(to: &str, executor: &str, deadline: &str, attempts: u32) -> String {
+pub fn fleet(to: &str, executor: &str, deadline: &str, attempts: u32) -> String {
     format!(
         "
 apiVersion: fleetlift.io/v1

@@ -14,6 +14,7 @@ mod attempt;
 mod by_hand;
 mod each_kind;
 mod hub;
+mod in_cluster;
 mod kills;
 mod kubectl;
 mod official;

@@ -101,6 +101,8 @@ impl ControlPlane {
                 ("service-cluster-ip-range", "10.96.0.0/16".into()),
                 ("authorization-mode", "Node,RBAC".into()),
                 ("profiling", "false".into()),
+                // A node's name is known to nobody else.
+                ("kubelet-preferred-address-types", "InternalIP".into()),
                 // As nearly everywhere: what forbids privileged Pods must be our own policy.
                 ("allow-privileged", "true".into()),
             ],
