@@ -10,6 +10,7 @@ WORKDIR /source
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY migrations migrations
+COPY fleet-config fleet-config
 COPY deploy/edge deploy/edge
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/source/target \
     cargo build --locked --release --bin fleetlift && cp target/release/fleetlift /fleetlift

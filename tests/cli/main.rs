@@ -5,6 +5,7 @@ mod arrange;
 mod canaries;
 mod daemon;
 mod demo;
+mod image;
 mod import;
 mod metrics;
 mod steering;

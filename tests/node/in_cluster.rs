@@ -85,9 +85,12 @@ impl Desk {
     }
 }
 
-/// As an administrator provides it for the hub's claim.
-async fn volume(cluster: &TestCluster, namespace: &str, folder: &Path) {
-    cluster.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})).await;
+/// A namespace as shut in as Kubernetes has them, and in it a volume for the hub's claim.
+async fn prepare(cluster: &TestCluster, namespace: &str, folder: &Path) {
+    cluster
+        .apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace,
+            "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}))
+        .await;
     let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Gi"}},
         "storageClassName": "local"});
     let source = json!({"local": {"path": folder}, "nodeAffinity": {"required": {"nodeSelectorTerms": [
@@ -112,7 +115,7 @@ async fn a_hub_in_a_pod_upgrades_its_own_cluster_and_goes_on_after_its_pod_was_d
     let kubeconfig = cluster.hub_kubeconfig().await.replace(cluster.plane.server(), "https://10.96.0.1:443");
     let desk = Desk::of(&cluster, &kubeconfig);
     let data = tempfile::tempdir().unwrap();
-    volume(&cluster, &desk.namespace, data.path()).await;
+    prepare(&cluster, &desk.namespace, data.path()).await;
     let add = "cluster add berlin-1 --kubeconfig -";
     let here = format!("{add} --namespace {} --label tier=store", cluster.namespace);
     desk.types(&chapter(&desk.namespace).replace(add, &here));
