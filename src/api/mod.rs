@@ -2,6 +2,7 @@
 //!
 //! Routes are thin: each takes a request apart, calls one use case of `app`, and answers what that answered.
 
+mod certificate;
 pub mod client;
 mod extract;
 mod guard;

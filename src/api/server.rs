@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::rt::TokioTimer;
 use tokio_util::sync::CancellationToken;
+
+use super::certificate::Certificate;
 
 /// Where to listen, and with which certificate.
 #[derive(Debug, Clone)]
@@ -65,7 +66,7 @@ const STREAMS_MAX: u32 = 128;
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
-    tls: Option<RustlsConfig>,
+    tls: Option<Certificate>,
     address: SocketAddr,
 }
 
@@ -85,7 +86,7 @@ impl Server {
         let tls = match tls {
             None => None,
             Some((certificate, key)) => {
-                Some(RustlsConfig::from_pem_file(certificate, key).await.map_err(|source| {
+                Some(Certificate::read(certificate.clone(), key.clone()).await.map_err(|source| {
                     ListenError::Certificate { certificate: certificate.clone(), key: key.clone(), source }
                 })?)
             }
@@ -129,10 +130,13 @@ impl Server {
                     bound(server.http_builder());
                     server.serve(service).await
                 }
-                Some(tls) => {
-                    let mut server = axum_server::from_tcp_rustls(listener, tls)?.handle(handle);
+                Some(certificate) => {
+                    let mut server = axum_server::from_tcp_rustls(listener, certificate.config())?.handle(handle);
                     bound(server.http_builder());
-                    server.serve(service).await
+                    tokio::select! {
+                        served = server.serve(service) => served,
+                        never = certificate.follow() => match never {},
+                    }
                 }
             }
         };
