@@ -230,13 +230,13 @@ fn is_sqlite(url: &str) -> bool {
 }
 
 async fn open_store(settings: &Settings, data_dir: &Path, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<dyn Store>> {
-    let options = store_options(settings, metrics);
+    let options = store::Options { metrics: Some(metrics.clone()), ..store_options(settings) };
     store::open(&database_url(settings, data_dir), options).await.context("can't open the database")
 }
 
-fn store_options(settings: &Settings, metrics: &Arc<Metrics>) -> store::Options {
-    let statement_cache = settings.database.statement_cache;
-    store::Options { statement_cache, metrics: Some(metrics.clone()), ..store::Options::default() }
+/// How the settings say that the database is spoken to.
+pub(super) fn store_options(settings: &Settings) -> store::Options {
+    store::Options { statement_cache: settings.database.statement_cache, ..store::Options::default() }
 }
 
 fn make_private_folder(folder: &Path) -> anyhow::Result<()> {
@@ -355,9 +355,8 @@ mod tests {
     #[test]
     fn the_store_is_opened_as_the_settings_say() {
         let mut settings = Settings::default();
-        let metrics = Arc::new(Metrics::new());
-        assert!(store_options(&settings, &metrics).statement_cache);
+        assert!(store_options(&settings).statement_cache);
         settings.database.statement_cache = false;
-        assert!(!store_options(&settings, &metrics).statement_cache);
+        assert!(!store_options(&settings).statement_cache);
     }
 }

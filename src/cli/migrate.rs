@@ -23,7 +23,7 @@ impl Migrate {
             environment: context.environment.clone(),
             flags: self.database.into_iter().map(|url| ("database.url", url)).collect(),
         })?;
-        let before = store::migrate(&hub::database_url(&settings, &data_dir)).await?;
+        let before = store::migrate(&hub::database_url(&settings, &data_dir), hub::store_options(&settings)).await?;
         let now = store::LAYOUT;
         context.output.one(&serde_json::json!({"before": before, "now": now}), |_| {
             if before == now {

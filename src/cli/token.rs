@@ -109,7 +109,7 @@ async fn recover(context: &Context, database: Option<String>, out: Option<PathBu
         flags: database.into_iter().map(|url| ("database.url", url)).collect(),
     })?;
     let url = hub::database_url(&settings, &data_dir);
-    let store = store::open(&url, store::Options::default()).await.context("can't open the database")?;
+    let store = store::open(&url, hub::store_options(&settings)).await.context("can't open the database")?;
     let made = crate::app::recover(store.as_ref(), &SystemClock, &SystemEntropy).await?;
     let file = out.unwrap_or_else(|| data_dir.join(connect::TOKEN_FILE));
     write_private(&file, &format!("{}\n", made.secret)).with_context(|| format!("can't write {}", file.display()))?;

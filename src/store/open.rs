@@ -67,8 +67,8 @@ pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Store>, StoreEr
 }
 
 /// Brings the database at `url` to this version's layout; answers the number of the layout that it had, 0 for none.
-pub async fn migrate(url: &str) -> Result<i64, StoreError> {
-    let mut connection = address(url, &Options::default())?.connect().await?;
+pub async fn migrate(url: &str, options: Options) -> Result<i64, StoreError> {
+    let mut connection = address(url, &options)?.connect().await?;
     let migrated = schema::migrate(&mut connection.session()).await;
     connection.close().await;
     migrated

@@ -47,7 +47,7 @@ async fn sqlite_understands_every_statement() {
 #[tokio::test]
 async fn postgres_understands_every_statement() {
     let url = server::Postgres::shared().database();
-    super::migrate(&url).await.unwrap();
+    super::migrate(&url, Options::default()).await.unwrap();
     let mut connection = super::open::address(&url, &Options::default()).unwrap().connect().await.unwrap();
     prepare_all(&mut connection.session()).await;
 }

@@ -74,7 +74,7 @@ impl Postgres {
     pub async fn new() -> Self {
         let server = crate::support::Postgres::shared();
         let url = server.database();
-        assert_eq!(fleetlift::store::migrate(&url).await.unwrap(), 0);
+        assert_eq!(fleetlift::store::migrate(&url, Options::default()).await.unwrap(), 0);
         Self { url, _server: server }
     }
 }

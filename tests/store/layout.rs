@@ -2,6 +2,7 @@
 
 use std::str::FromStr as _;
 
+use fleetlift::store::Options;
 use sqlx::{Connection as _, PgConnection, Row as _, SqliteConnection};
 
 use crate::arrange::{Backend as _, Postgres, Sqlite};
@@ -118,7 +119,7 @@ async fn of_two_names_for_one_cluster_the_first_keeps_its_identity_when_the_layo
         sqlx::raw_sql(sql).execute(&mut post).await.unwrap();
     }
     for url in [&sqlite.url(), &url] {
-        assert_eq!(fleetlift::store::migrate(url).await.unwrap(), 4);
+        assert_eq!(fleetlift::store::migrate(url, Options::default()).await.unwrap(), 4);
     }
     let (known, expected) = ("select id, identity, version from clusters order by id", "a:x:1 b:-:2 c:x:1 d:y:1");
     let told = |id: String, identity: Option<String>, version: i64| {
@@ -137,12 +138,12 @@ async fn a_migration_that_fails_leaves_nothing_behind() {
     let url = support::Postgres::shared().database();
     let mut connection = PgConnection::connect(&url).await.unwrap();
     sqlx::query("create table tokens (of_somebody_else text)").execute(&mut connection).await.unwrap();
-    assert!(fleetlift::store::migrate(&url).await.is_err());
+    assert!(fleetlift::store::migrate(&url, Options::default()).await.is_err());
     let sql = "select tablename::text from pg_tables where schemaname = 'public'";
     let tables = sqlx::query(sql).fetch_all(&mut connection).await.unwrap();
     assert_eq!(tables.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>(), ["tokens"]);
     sqlx::query("drop table tokens").execute(&mut connection).await.unwrap();
-    assert_eq!(fleetlift::store::migrate(&url).await.unwrap(), 0);
+    assert_eq!(fleetlift::store::migrate(&url, Options::default()).await.unwrap(), 0);
 }
 
 #[tokio::test]

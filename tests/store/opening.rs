@@ -67,7 +67,7 @@ async fn a_migration_takes_the_time_that_it_takes() {
         sqlx::query("select pg_sleep(0.4)").execute(&mut *holding).await.unwrap();
         holding.commit().await.unwrap();
     };
-    let (migrated, ()) = futures::future::join(migrate(&url), release).await;
+    let (migrated, ()) = futures::future::join(migrate(&url, Options::default()), release).await;
     assert_eq!(migrated.unwrap(), 0);
 }
 
@@ -76,9 +76,9 @@ async fn postgres_is_migrated_on_purpose_only_and_by_one_at_a_time() {
     let url = support::Postgres::shared().database();
     let refused = open(&url, Options::default()).await.err().unwrap();
     assert_eq!(refused.to_string(), "the database cannot be used: it is empty: run `fleetlift migrate` first");
-    let migrated = join_all((0..4).map(|_| migrate(&url))).await;
+    let migrated = join_all((0..4).map(|_| migrate(&url, Options::default()))).await;
     assert!(migrated.iter().all(Result::is_ok), "{migrated:?}");
-    assert_eq!(migrate(&url).await.unwrap(), LAYOUT);
+    assert_eq!(migrate(&url, Options::default()).await.unwrap(), LAYOUT);
     open(&url, Options::default()).await.unwrap();
 }
 
@@ -96,7 +96,7 @@ async fn a_newer_database_is_refused() {
     );
     for url in [sqlite.url(), postgres.url()] {
         assert_eq!(open(&url, Options::default()).await.err().unwrap().to_string(), sentence);
-        assert_eq!(migrate(&url).await.unwrap_err().to_string(), sentence);
+        assert_eq!(migrate(&url, Options::default()).await.unwrap_err().to_string(), sentence);
     }
 }
 
