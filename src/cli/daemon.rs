@@ -43,15 +43,17 @@ impl Daemon {
             return Ok(Ended::Done);
         }
         let _guard = telemetry::start(&reporting(context, &settings))?;
-        let hub = Hub::open(&settings, &data_dir).await?;
+        let stop = CancellationToken::new();
+        // Ends with the process: a second signal is waited for until then.
+        tokio::spawn(stop_at_signals(stop.clone()));
+        // A new layout may take long; what is not committed of it is begun anew at the next start.
+        let Some(hub) = stop.run_until_cancelled(Hub::open(&settings, &data_dir)).await else { return Ok(Ended::Done) };
+        let hub = hub?;
         context.output.say(&format!("listening on {}", hub.url))?;
         if let Some(file) = &hub.first_token {
             let told = "the first administrator's token is in";
             context.output.say(&format!("{told} {} (commands on this machine find it there)", file.display()))?;
         }
-        let stop = CancellationToken::new();
-        // Ends with the process: a second signal is waited for until then.
-        tokio::spawn(stop_at_signals(stop.clone()));
         let tasks = TaskTracker::new();
         if let Some(folder) = settings.fleet.config_dir.clone() {
             tasks.spawn(fleet_folder::watch(hub.app.clone(), folder, stop.clone()));
@@ -80,17 +82,20 @@ fn reporting(context: &Context, settings: &Settings) -> Reporting {
     Reporting { filter: filter.to_owned(), json: *json, otlp_endpoint: otlp_endpoint.map(str::to_owned) }
 }
 
-/// The first SIGTERM or SIGINT drains, the second ends at once: whatever is left under way is found again at start.
-pub async fn stop_at_signals(stop: CancellationToken) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signals can't be received: end the process with SIGKILL");
-        return;
-    };
-    let mut wait = async || tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} };
-    wait().await;
-    tracing::info!("stopping: steps under way are finished, then it ends (a second signal ends at once)");
-    stop.cancel();
-    wait().await;
-    std::process::exit(1);
+/// The first SIGTERM or SIGINT drains, the second ends at once: whatever is left under way is found again at start. They
+/// are waited for from the call on.
+pub fn stop_at_signals(stop: CancellationToken) -> impl Future<Output = ()> {
+    let received = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async move {
+        let (Ok(mut terminate), Ok(mut interrupt)) = received else {
+            tracing::error!("signals can't be received: end the process with SIGKILL");
+            return;
+        };
+        let mut wait = async || tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} };
+        wait().await;
+        tracing::info!("stopping: steps under way are finished, then it ends (a second signal ends at once)");
+        stop.cancel();
+        wait().await;
+        std::process::exit(1);
+    }
 }

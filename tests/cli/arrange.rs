@@ -54,6 +54,16 @@ impl Daemon {
 
     /// The same with settings as environment variables.
     pub fn start_with(folder: tempfile::TempDir, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        let mut daemon = Self::spawn(folder, arguments, settings);
+        until("the daemon answers", || {
+            assert!(daemon.process.try_wait().unwrap().is_none(), "the daemon ended: {}", daemon.log());
+            daemon.run(&["version", "-o", "json"]).json()["hub"].is_string()
+        });
+        daemon
+    }
+
+    /// The same without waiting.
+    pub fn spawn(folder: tempfile::TempDir, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
         rustls_provider();
         let log = std::fs::File::create(folder.path().join("daemon.log")).unwrap();
         let said = std::fs::File::create(folder.path().join("daemon.out")).unwrap();
@@ -66,12 +76,7 @@ impl Daemon {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut daemon = Self { folder, process };
-        until("the daemon answers", || {
-            assert!(daemon.process.try_wait().unwrap().is_none(), "the daemon ended: {}", daemon.log());
-            daemon.run(&["version", "-o", "json"]).json()["hub"].is_string()
-        });
-        daemon
+        Self { folder, process }
     }
 
     /// Its process id.

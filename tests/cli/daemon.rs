@@ -55,6 +55,16 @@ fn a_daemon_that_crashes_leaves_no_dump_of_its_memory() {
 }
 
 #[test]
+fn a_daemon_whose_database_does_not_answer_stops_when_it_is_told_to() {
+    let database = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://hub@{}/hub", database.local_addr().unwrap());
+    let daemon = Daemon::spawn(tempfile::tempdir().unwrap(), &["--database", &url], &[]);
+    let _asks = database.accept().unwrap();
+    let (_, code) = daemon.end("-TERM");
+    assert_eq!(code, 0);
+}
+
+#[test]
 fn half_a_certificate_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for (half, other) in [("tls_certificate", "tls_key"), ("tls_key", "tls_certificate")] {
